@@ -1,0 +1,1 @@
+"""The command line that builds, checks and searches collections."""

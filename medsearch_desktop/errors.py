@@ -1,0 +1,177 @@
+"""The one error tree: each error is a sentence and an action, and survives pickling."""
+
+from __future__ import annotations
+
+
+class MedsearchError(Exception):
+    """Something a user can be told in one sentence; `action` is one thing to do about it.
+
+    All fields go to `super().__init__`, so that an error survives the pipe
+    between processes.
+    """
+
+    action = "Try again; if it happens again, copy the details and report it."
+
+
+class InputError(MedsearchError):
+    """The user's file or words cannot be used as they are."""
+
+    action = "Check the input and try again."
+
+
+class UnreadableFileError(InputError):
+    """One file could not be opened, parsed or decoded."""
+
+    action = "Check that the file is complete, or export it again from its source."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be read: {self.reason}"
+
+
+class InconsistentSeriesError(InputError):
+    """The slices of one series do not form one evenly spaced stack."""
+
+    action = "Open the series slice by slice; planes across the gap cannot be trusted."
+
+    def __init__(self, slices: int, smallest_step_mm: float, largest_step_mm: float) -> None:
+        super().__init__(slices, smallest_step_mm, largest_step_mm)
+        self.slices = slices
+        self.smallest_step_mm, self.largest_step_mm = smallest_step_mm, largest_step_mm
+
+    def __str__(self) -> str:
+        return (
+            f"The {self.slices} slices are unevenly spaced: steps lie between "
+            f"{self.smallest_step_mm:.3f} and {self.largest_step_mm:.3f} mm."
+        )
+
+
+class QuerySyntaxError(InputError):
+    """A query, filter or table could not be understood."""
+
+    action = "Correct the words named in the sentence."
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class FolderNameError(InputError):
+    """A name for something on the shelf is empty, taken or not there."""
+
+    action = "Choose another name."
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"“{self.name}” cannot be used as a name: {self.reason}"
+
+
+class CollectionError(MedsearchError):
+    """A collection cannot be used."""
+
+    action = "Choose another collection, or build it again."
+
+
+class CollectionDamagedError(CollectionError):
+    """A file of the collection is missing or differs from its checksum."""
+
+    action = "Run `medsearch-index verify` on it, then rebuild it or copy it again."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"The collection {self.path} is damaged: {self.reason}"
+
+
+class CollectionBusyError(CollectionError):
+    """Another program is writing to the collection."""
+
+    action = "Wait until the other build has ended."
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"Another program is writing to the collection {self.path}."
+
+
+class EncoderMismatchError(CollectionError):
+    """The collection was built by another encoder than the one loaded."""
+
+    action = "Choose the collection's own encoder, or rebuild the collection."
+
+    def __init__(self, built_with: str, loaded: str) -> None:
+        super().__init__(built_with, loaded)
+        self.built_with, self.loaded = built_with, loaded
+
+    def __str__(self) -> str:
+        return f"The collection was built with {self.built_with}, but {self.loaded} is loaded."
+
+
+class EncoderError(MedsearchError):
+    """An encoder cannot do what was asked of it."""
+
+    action = "Choose another encoder."
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name, self.reason = name, reason
+
+    def __str__(self) -> str:
+        return f"The encoder {self.name} cannot be used: {self.reason}"
+
+
+class EncoderMissingError(EncoderError):
+    """No encoder of that name or folder is installed."""
+
+    action = "Import the model folder, or choose an installed encoder."
+
+
+class WeightsMissingError(EncoderError):
+    """A file of the model folder is missing or is not the one its checksum names."""
+
+    action = "Copy the model folder again, with all its files."
+
+
+class DeviceMemoryError(EncoderError):
+    """The device ran out of memory with the smallest batch."""
+
+    action = "Close other programs that use the GPU, or choose the CPU."
+
+
+class WorkerLostError(MedsearchError):
+    """The search process ended without an answer."""
+
+    action = "Search again: the search process has been started anew."
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"The search process was lost: {self.reason}"
+
+
+class ShelfError(MedsearchError):
+    """Favourites and verdicts cannot be read or written."""
+
+    action = "Check that the disk is not full and the data folder may be written."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"The shelf {self.path} cannot be used: {self.reason}"
