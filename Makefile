@@ -40,11 +40,11 @@ screenshots:
 lock:
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --override requirements/overrides.txt --constraint requirements/exact.in \
-	  requirements/torch.in pyproject.toml -o requirements/run.lock
+	  requirements/torch.in pyproject.toml --extra demo -o requirements/run.lock
 	uv pip compile -q --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
 	  --override requirements/overrides.txt --constraint requirements/exact.in \
 	  --constraint requirements/run.lock requirements/torch.in pyproject.toml \
-	  --extra dev --extra research -o requirements/dev.lock
+	  --extra demo --extra dev --extra research -o requirements/dev.lock
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .hypothesis screenshots
