@@ -1,0 +1,1 @@
+"""Files on disk become pixels that know where they are."""

@@ -1,0 +1,169 @@
+"""PNG, JPEG and TIFF pictures -> Series and pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import warnings
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from medsearch_desktop import cases, errors
+from medsearch_desktop.imaging import files, study
+
+# The formats are named, so that no other reader of Pillow ever sees a user's file.
+_FORMATS = ("PNG", "JPEG", "TIFF")
+# A mammogram has 13 megapixels, a scanned film at 50 micrometres 60.
+LARGEST_PIXELS = 200_000_000
+_MOST_PAGES = 10_000
+_SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
+# Pillow's word for a MPO, a JPEG with a second picture behind the first.
+_ONE_PICTURE = ("MPO", "JPEG", "PNG")
+
+
+def read_series(path: str) -> study.Study:
+    """Return the Study of one picture file, a page a slice; raises UnreadableFileError."""
+    with files.opened(path, whole=True) as (file, _):
+        digest = hashlib.sha256(file.read()).hexdigest()
+    uid = f"picture:{digest[:16]}"
+    name = PurePosixPath(path.replace("\\", "/")).name
+    groups: dict[tuple[int, int, int, str], list[int]] = {}
+    marks: list[str] = []
+    with _opened(path) as image:
+        is_lossy = (image.format or "") in ("JPEG", "MPO")
+        for page in range(_pages(image)):
+            groups.setdefault(_shape(path, image, page, marks), []).append(page)
+    if len(groups) > 1:
+        marks.append(f"Its pages differ in size or kind: they form {len(groups)} stacks.")
+    series = []
+    for index, ((rows, columns, samples, dtype), pages) in enumerate(groups.items()):
+        series.append(
+            study.Series(
+                key=uid + (f"#{index + 1}" if index else ""),
+                series_uid=uid,
+                modality="",
+                description=name,
+                number=None,
+                body_part="",
+                slices=tuple(cases.ImageRef(path, page) for page in pages),
+                rows=rows,
+                columns=columns,
+                samples=samples,
+                dtype=dtype,
+                slope=(1.0,) * len(pages),
+                intercept=(0.0,) * len(pages),
+                windows=(study.WHOLE_8_BIT,) if (samples, dtype) == (1, "uint8") else (),
+                is_lossy=is_lossy,
+                marks=tuple(dict.fromkeys(marks)),
+            )
+        )
+    return study.Study(study_uid=uid, series=tuple(series), paths=(path,), title=name)
+
+
+class PixelFile:
+    """An open picture file that gives its pages; close it after use."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._resources = contextlib.ExitStack()
+        self._image = self._resources.enter_context(_opened(path))
+        self.frames = _pages(self._image)
+
+    def frame(self, number: int) -> np.ndarray:
+        """Return page `number` upright: grey (rows, columns) or uint8 (rows, columns, 3)."""
+        if not 0 <= number < self.frames:
+            raise errors.UnreadableFileError(self._path, f"It has no page {number + 1}.")
+        with _as_unreadable(self._path):
+            if self.frames > 1:
+                self._image.seek(number)
+            return _pixels(ImageOps.exif_transpose(self._image))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._resources.close()
+
+
+@contextlib.contextmanager
+def _as_unreadable(path: str) -> Iterator[None]:
+    """Turn what Pillow raises on damaged files into one error."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (errors.UnreadableFileError, MemoryError):
+        raise
+    except UnidentifiedImageError as error:
+        raise errors.UnreadableFileError(path, "It is not a whole picture.") from error
+    except Image.DecompressionBombError as error:
+        raise errors.UnreadableFileError(path, "It is too large to be a picture.") from error
+    except Exception as error:
+        reason = f"The picture is damaged ({type(error).__name__})."
+        raise errors.UnreadableFileError(path, reason) from error
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Image.Image]:
+    # The limit below replaces Pillow's, which warns at half of it and logs.
+    Image.MAX_IMAGE_PIXELS = LARGEST_PIXELS
+    with files.opened(path, whole=True) as (file, _), _as_unreadable(path):
+        image = Image.open(file, formats=_FORMATS)
+        with image:
+            if image.width * image.height > LARGEST_PIXELS:
+                size = f"{image.width} x {image.height}"
+                raise errors.UnreadableFileError(path, f"It has {size} pixels, which is too many.")
+            yield image
+
+
+def _pages(image: Image.Image) -> int:
+    if image.format in _ONE_PICTURE:
+        return 1
+    return min(int(getattr(image, "n_frames", 1)), _MOST_PAGES)
+
+
+def _shape(path: str, image: Image.Image, page: int, marks: list[str]) -> tuple[int, int, int, str]:
+    if page:
+        image.seek(page)
+    if image.width * image.height > LARGEST_PIXELS or not image.width or not image.height:
+        raise errors.UnreadableFileError(path, f"Page {page + 1} has no usable size.")
+    rows, columns = image.height, image.width
+    # EXIF 2.3, 4.6.4, tag Orientation: 5 to 8 lie on their side.
+    if image.getexif().get(0x0112) in (5, 6, 7, 8):
+        rows, columns = columns, rows
+    mode = image.mode
+    if mode == "CMYK":
+        marks.append("Its printing colours (CMYK) were turned into RGB.")
+    if "A" in mode or "transparency" in image.info:
+        marks.append("Transparent parts are shown on black.")
+    samples, dtype = _kind(image)
+    return rows, columns, samples, dtype
+
+
+def _kind(image: Image.Image) -> tuple[int, str]:
+    """Return (samples, dtype) that `_pixels` gives for a picture."""
+    mode = image.mode
+    if mode in _SIXTEEN:
+        return 1, "uint16"
+    if mode == "I":
+        return 1, "int32"
+    if mode == "F":
+        return 1, "float32"
+    if mode in ("1", "L", "LA", "La") and "transparency" not in image.info:
+        return 1, "uint8"
+    return 3, "uint8"
+
+
+def _pixels(image: Image.Image) -> np.ndarray:
+    samples, dtype = _kind(image)
+    if dtype != "uint8":
+        return np.ascontiguousarray(np.asarray(image).astype(dtype, copy=False))
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        over = image.convert("RGBA")
+        ground = Image.new("RGBA", over.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(ground, over)
+    wanted = "L" if samples == 1 else "RGB"
+    if image.mode != wanted:
+        image = image.convert(wanted)
+    return np.ascontiguousarray(np.asarray(image))
