@@ -62,6 +62,19 @@ class QuerySyntaxError(InputError):
         return self.sentence
 
 
+class TableError(InputError):
+    """A table of inputs cannot be used as a whole."""
+
+    action = "Correct the table, or name its columns with --columns."
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"The table {self.path} cannot be used: {self.reason}"
+
+
 class FolderNameError(InputError):
     """A name for something on the shelf is empty, taken or not there."""
 

@@ -1,0 +1,1 @@
+"""What the reader keeps: one SQLite file."""
