@@ -1,0 +1,1 @@
+"""Qt panes that show volumes; they know nothing of search."""
