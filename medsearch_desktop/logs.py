@@ -9,6 +9,7 @@ import re
 import traceback
 from pathlib import Path
 
+_OURS = ("medsearch_desktop", "indexer")
 # What may name a patient: paths, UIDs and DICOM person names.
 _PATH = re.compile(r"(?:[A-Za-z]:\\|\\\\|/)[^\s'\",;)]{2,}")
 _UID = re.compile(r"\b\d+(?:\.\d+){4,}\b")
@@ -41,7 +42,9 @@ def start(folder: Path, process: str, *, level: str | None = None) -> None:
     written leaves the program without a log, not without a start.
     """
     root = logging.getLogger()
-    root.setLevel((level or os.environ.get("MEDSEARCH_LOG", "INFO")).upper())
+    root.setLevel(logging.WARNING)  # of libraries, which do not know what may be written
+    for name in _OURS:
+        logging.getLogger(name).setLevel((level or os.environ.get("MEDSEARCH_LOG", "INFO")).upper())
     stop()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -118,6 +117,8 @@ class Query:
 
     def fingerprint(self) -> str:
         """Return 32 hexadecimal digits that name this very question."""
+        import hashlib  # loads OpenSSL, which the first window does not wait for
+
         return hashlib.sha256(
             json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True).encode()
         ).hexdigest()[:32]

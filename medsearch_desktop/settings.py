@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 APPLICATION = "MedSearch Desktop"
 
@@ -20,7 +17,12 @@ def offline() -> None:
     Called first by each program and each child process, before any import
     that reads these variables.
     """
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    for name in (
+        "HF_HUB_OFFLINE",
+        "TRANSFORMERS_OFFLINE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+    ):
         os.environ[name] = "1"
 
 
@@ -50,6 +52,8 @@ def folders(home: str | os.PathLike[str] | None = None) -> Folders:
     if chosen:
         base = Path(chosen).expanduser().absolute()
     else:
+        import platformdirs  # asked only where no folder is named
+
         base = Path(platformdirs.user_data_dir("medsearch", appauthor=False))
     return Folders(
         home=base,
@@ -113,10 +117,16 @@ def load(path: Path) -> tuple[Settings, tuple[str, ...]]:
     A missing file gives the defaults. A file that is no TOML is ignored whole.
     """
     try:
-        plain = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
     except FileNotFoundError:
         return Settings(), ()
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError) as error:
+        return Settings(), (f"settings.toml is ignored: {error}",)
+    import tomllib  # only where there is a file to read
+
+    try:
+        plain = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         return Settings(), (f"settings.toml is ignored: {error}",)
     notices: list[str] = []
     sections: dict[str, Any] = {}
@@ -142,7 +152,7 @@ def _section(name: str, default: Any, given: dict[str, Any], notices: list[str])
         if wanted is float and type(value) is int:
             value = float(value)
         low, high = _RANGES.get(full, (None, None))
-        if type(value) is not wanted or (low is not None and not low <= value <= high):  # type: ignore[operator]
+        if type(value) is not wanted or (low is not None and not low <= value <= high):
             notices.append(f"settings.toml: {full} = {value!r} is not allowed and is ignored.")
             continue
         accepted[key] = value

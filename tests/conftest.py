@@ -119,9 +119,7 @@ def _no_leaked_widget_or_timer(request: pytest.FixtureRequest) -> Iterator[None]
         if id(w) not in before and id(w) not in owned and w.parent() is None
     ]
     assert not left, f"top-level widgets left behind: {left}"
-    timers = [
-        t for t in application.findChildren(QtCore.QTimer) if t.isActive()
-    ]
+    timers = [t for t in application.findChildren(QtCore.QTimer) if t.isActive()]
     assert not timers, f"running timers left behind: {timers}"
 
 

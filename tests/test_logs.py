@@ -20,11 +20,12 @@ CANARIES = (
 
 @pytest.fixture
 def log(tmp_path: Path):
-    level = logging.getLogger().level
+    levels = {name: logging.getLogger(name).level for name in ("", "medsearch_desktop", "indexer")}
     logs.start(tmp_path / "logs", "test", level="INFO")
     yield tmp_path / "logs" / "test.log"
     logs.stop()
-    logging.getLogger().setLevel(level)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.mark.parametrize("canary", CANARIES)
@@ -54,3 +55,8 @@ def test_that_a_folder_that_cannot_be_written_leaves_a_program_that_runs(tmp_pat
     logs.start(tmp_path / "file" / "logs", "test")
     logging.getLogger("medsearch_desktop.tests").info("still here")
     logs.stop()
+
+
+def test_that_libraries_tell_the_log_nothing_below_a_warning(log: Path):
+    logging.getLogger("some.library").info("opened a file")
+    assert log.read_text("utf-8") == ""
