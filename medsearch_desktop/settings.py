@@ -15,8 +15,10 @@ def offline() -> None:
     """Keep every library that might ask a hub or send telemetry from doing so.
 
     Called first by each program and each child process, before any import
-    that reads these variables.
+    that reads these variables. Children do not import from the current
+    folder either: it may be the one with the user's files.
     """
+    os.environ["PYTHONSAFEPATH"] = "1"
     for name in (
         "HF_HUB_OFFLINE",
         "TRANSFORMERS_OFFLINE",

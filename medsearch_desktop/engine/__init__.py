@@ -1,0 +1,1 @@
+"""A query and a collection become ranked cases."""

@@ -1,0 +1,207 @@
+"""Rankings of the opened collections -> hits with evidence, and facets counted."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from medsearch_desktop import cases, queries
+from medsearch_desktop.engine import ranking, snapshot
+
+# How many matched images and words a hit tells, and how many values a facet.
+_IMAGES = 3
+_WORDS = 8
+_VALUES = 50
+
+Facets = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
+
+
+class Found:
+    """What one query finds in the opened collections, and why."""
+
+    def __init__(
+        self,
+        collections: Sequence[snapshot.Collection],
+        kept: Sequence[snapshot.Kept | None],
+    ) -> None:
+        self._collections, self._kept = collections, kept
+        self._images: dict[ranking.Key, dict[int, float]] = {}
+        self._best: dict[ranking.Key, float] = {}
+        self._asked: list[tuple[str, np.ndarray, snapshot.Among]] = []
+        self._texts: list[str] = []
+        self._no_answers: set[ranking.Key] = set()
+        self.notices: list[str] = []
+
+    def words(self, text: str, weight: float) -> ranking.Ranking:
+        """Return the ranking of the cases that hold a word of `text`."""
+        if weight > 0:
+            self._texts.append(text)
+        matches = [
+            ((number, match.place), match.score)
+            for number, collection in enumerate(self._collections)
+            for match in collection.matching(text, ranking.DEPTH, self._kept[number])
+        ]
+        return ranking.Ranking("words", weight, ranking.merged(matches))
+
+    def near(
+        self,
+        digest: str,
+        vectors: np.ndarray,
+        among: snapshot.Among,
+        weight: float,
+        *,
+        is_feedback: bool = False,
+    ) -> ranking.Ranking:
+        """Return the ranking by best cosine to `vectors` in the collections of one encoder."""
+        found: list[tuple[ranking.Key, float]] = []
+        is_evidence = weight > 0 and not is_feedback
+        if is_evidence:
+            self._asked.append((digest, vectors, among))
+        for number, collection in enumerate(self._collections):
+            if collection.manifest.encoder.digest != digest:
+                continue
+            for near in collection.near(vectors, among, ranking.DEPTH, self._kept[number]):
+                key = (number, near.place)
+                found.append((key, near.score))
+                if is_evidence:
+                    self._note(key, near, among)
+        kind: ranking.Kind = "feedback" if is_feedback else among
+        return ranking.Ranking(kind, weight, ranking.merged(found))
+
+    def _note(self, key: ranking.Key, near: snapshot.Near, among: snapshot.Among) -> None:
+        self._best[key] = max(near.score, self._best.get(key, -1.0))
+        if among == "images":
+            images = self._images.setdefault(key, {})
+            for image, score in near.images:
+                images[image] = max(score, images.get(image, -1.0))
+
+    def everything(self) -> ranking.Ranking:
+        """Return all kept cases in the order of their collections, for a query that asks nothing.
+
+        A query whose terms all have negative weights takes away from this.
+        """
+        keys = [
+            (number, place)
+            for number, collection in enumerate(self._collections)
+            for place in collection.all_places(self._kept[number])
+        ]
+        return ranking.Ranking("words", 0.0, tuple((key, 0.0) for key in keys))
+
+    def case(self, term: queries.CaseTerm, *, is_answer: bool) -> ranking.Key | None:
+        """Return where the case of a term lies; None, with a notice, when it lies nowhere."""
+        for number, collection in enumerate(self._collections):
+            if term.collection and not _is_same(term.collection, collection):
+                continue
+            if (place := collection.place(term.case_id)) is not None:
+                if not is_answer:
+                    self._no_answers.add((number, place))
+                return number, place
+        self.notices.append(f"The case {term.case_id} is in none of the collections searched.")
+        return None
+
+    def vectors_of(self, key: ranking.Key, among: snapshot.Among) -> dict[str, np.ndarray]:
+        """Return the stored vectors of a case, by the digest of their encoder."""
+        collection = self._collections[key[0]]
+        images, texts = collection.vectors_of(key[1])
+        return {collection.manifest.encoder.digest: images if among == "images" else texts}
+
+    def at_least(self, cosine: float, fused: Sequence[ranking.Fused]) -> list[ranking.Fused]:
+        """Return the cases whose best cosine to what was asked is at least `cosine`."""
+        return [one for one in fused if self._cosine(one.key, cosine) >= cosine]
+
+    def _cosine(self, key: ranking.Key, enough: float) -> float:
+        best = self._best.get(key, -1.0)
+        if best >= enough:
+            return best
+        collection = self._collections[key[0]]
+        images, texts = collection.vectors_of(key[1])
+        for digest, vectors, among in self._asked:
+            rows = images if among == "images" else texts
+            if digest == collection.manifest.encoder.digest and len(rows):
+                best = max(best, float((vectors @ rows.T).max()))
+        return best
+
+    def hits(
+        self, fused: Sequence[ranking.Fused], limit: int
+    ) -> tuple[tuple[queries.Hit, ...], Facets, int]:
+        """Return the first `limit` hits, the facets over all candidates, and their number."""
+        answers = [one for one in fused if one.key not in self._no_answers]
+        shown = answers[:limit]
+        words = self._matched_words([one.key for one in shown])
+        hits = tuple(
+            self._hit(one, rank, words.get(one.key, ())) for rank, one in enumerate(shown, start=1)
+        )
+        return hits, self._facets([one.key for one in answers]), len(answers)
+
+    def _hit(
+        self, one: ranking.Fused, rank: int, words: tuple[tuple[str, float], ...]
+    ) -> queries.Hit:
+        number, place = one.key
+        collection = self._collections[number]
+        case = collection.case(place)
+        best = sorted(self._images.get(one.key, {}).items(), key=lambda item: (-item[1], item[0]))
+        matched = tuple(
+            queries.ImageMatch(case.images[image].ref, round(score, 6))
+            for image, score in best[:_IMAGES]
+        )
+        evidence = queries.Evidence(one.vector_rank, one.word_rank, words, matched, one.shares)
+        return queries.Hit(
+            case=case,
+            collection=str(collection.path),
+            rank=rank,
+            score=one.score,
+            evidence=evidence,
+            thumbnail=_thumbnail(case, [image for image, _ in best]),
+        )
+
+    def _matched_words(
+        self, keys: Sequence[ranking.Key]
+    ) -> dict[ranking.Key, tuple[tuple[str, float], ...]]:
+        sums: dict[ranking.Key, Counter[str]] = {key: Counter() for key in keys}
+        for number, collection in enumerate(self._collections):
+            places = [place for owner, place in keys if owner == number]
+            for text in self._texts:
+                for place, parts in collection.words.parts(text, places).items():
+                    for word, part in parts:
+                        sums[number, place][word] += part  # type: ignore[assignment]
+        return {
+            key: tuple((word, float(part)) for word, part in counted.most_common(_WORDS))
+            for key, counted in sums.items()
+        }
+
+    def _facets(self, keys: Sequence[ranking.Key]) -> Facets:
+        sums: dict[str, Counter[str]] = {}
+        for number, collection in enumerate(self._collections):
+            places = [place for owner, place in keys if owner == number]
+            for field, counter in collection.facet_counts(places).items():
+                sums.setdefault(field, Counter()).update(counter)
+        return tuple(
+            (field, tuple(sorted(counter.items(), key=lambda c: (-c[1], c[0]))[:_VALUES]))
+            for field, counter in sums.items()
+            if counter
+        )
+
+    def fingerprint(self, query: queries.Query) -> str:
+        """Return 32 hexadecimal digits over the query, the generations and the encoders."""
+        parts = [query.fingerprint()]
+        for collection in self._collections:
+            described = collection.manifest
+            parts += [described.name, str(described.generation), described.encoder.digest]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _is_same(path: str, collection: snapshot.Collection) -> bool:
+    return os.path.realpath(path) == os.path.realpath(collection.path)
+
+
+def _thumbnail(case: cases.Case, best: Sequence[int]) -> cases.Thumbnail | None:
+    """Return the thumbnail of the image that matched best, else of the first that has one."""
+    order: list[int] = [*best[:1], *range(len(case.images))]
+    for number in order:
+        if (thumbnail := case.images[number].thumbnail) is not None:
+            return thumbnail
+    return None

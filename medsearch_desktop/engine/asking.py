@@ -1,0 +1,179 @@
+"""Terms of a query -> unit vectors, by the encoder of each collection."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from medsearch_desktop import errors, queries
+from medsearch_desktop.engine import snapshot, views
+from medsearch_desktop.engine.encoders import base
+from medsearch_desktop.imaging import isolated
+
+EncoderFor = Callable[[base.EncoderCard], base.Encoder]
+PICTURED = (queries.ImageTerm, queries.VolumeTerm)
+Pictured = queries.ImageTerm | queries.VolumeTerm
+
+_REMEMBERED = 64
+_BATCH = 8
+
+
+class Memory:
+    """Keeps the vectors of the last terms, so that a thumb does not read a volume again."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[object, np.ndarray] = OrderedDict()
+
+    def get(self, term: queries.Term, digest: str) -> np.ndarray | None:
+        """Return what `keep` was given for this term, file and encoder, else None."""
+        key = _memory_key(term, digest)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, term: queries.Term, digest: str, vectors: np.ndarray) -> None:
+        self._kept[_memory_key(term, digest)] = vectors
+        while len(self._kept) > _REMEMBERED:
+            self._kept.popitem(last=False)
+
+
+def _memory_key(term: queries.Term, digest: str) -> object:
+    path = ""
+    if isinstance(term, queries.ImageTerm):
+        path = term.ref.path
+    elif isinstance(term, queries.VolumeTerm):
+        path = term.path
+    try:
+        found = os.stat(path.split("!/")[0].split("#")[0]) if path else None
+    except OSError:
+        found = None
+    stamp = (found.st_mtime_ns, found.st_size) if found else None
+    return dataclasses.replace(term, weight=1.0), digest, stamp
+
+
+class Encoders:
+    """The encoders of the collections asked, each loaded once; `notices` tells what is missing.
+
+    `left_out` is the last error of an encoder that could not be used.
+    """
+
+    def __init__(
+        self, opened: Sequence[snapshot.Collection], encoder_for: EncoderFor, memory: Memory
+    ) -> None:
+        self.notices: list[str] = []
+        self.left_out: errors.MedsearchError | None = None
+        self._memory = memory
+        self._found: dict[str, base.Encoder] = {}
+        tried: set[str] = set()
+        for collection in opened:
+            card = collection.manifest.encoder
+            if card.digest in tried:
+                continue
+            tried.add(card.digest)
+            try:
+                encoder = encoder_for(card)
+                base.check_fits(card, encoder.card)
+                self._found[card.digest] = encoder
+            except (errors.EncoderError, errors.EncoderMismatchError) as error:
+                self.left_out = error
+                self.notices.append(f"{collection.manifest.name}: searched by words only. {error}")
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Return the digests of the encoders that can be used."""
+        return tuple(self._found)
+
+    def text(self, term: queries.TextTerm) -> dict[str, np.ndarray]:
+        """Return the vector (1, d) of words, by the digest of each encoder that reads texts."""
+        found = {}
+        for digest, encoder in self._found.items():
+            if "texts" in encoder.card.abilities:
+                vectors = self._memory.get(term, digest)
+                if vectors is None:
+                    vectors = encoder.encode_texts([term.words])
+                    self._memory.keep(term, digest, vectors)
+                found[digest] = vectors
+        return found
+
+    def image(self, term: queries.ImageTerm, readers: isolated.Readers) -> dict[str, np.ndarray]:
+        """Return the vector (1, d) of an image, by the digest of each encoder that sees.
+
+        Raises UnreadableFileError.
+        """
+        known = self.remembered(term)
+        if known is None:
+            known = self.images([picture for _, picture in views.render(term, readers)])
+            self.remember(term, known)
+        return known
+
+    def remembered(self, term: Pictured) -> dict[str, np.ndarray] | None:
+        """Return the vectors of a term that every encoder has seen whole, else None."""
+        known = {digest: self._memory.get(term, digest) for digest in self._seeing()}
+        found = {digest: vectors for digest, vectors in known.items() if vectors is not None}
+        return found if len(found) == len(known) else None
+
+    def remember(self, term: Pictured, vectors: dict[str, np.ndarray]) -> None:
+        """Keep the vectors of a term whose pictures have all been encoded."""
+        for digest, rows in vectors.items():
+            self._memory.keep(term, digest, rows)
+
+    def images(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the vectors (n, d) of n pictures by the digest of each encoder that sees."""
+        return {digest: encode_pictures(self._found[digest], pictures) for digest in self._seeing()}
+
+    def _seeing(self) -> list[str]:
+        return [d for d, encoder in self._found.items() if "images" in encoder.card.abilities]
+
+
+def encode_pictures(encoder: base.Encoder, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the vectors (n, d) of uint8 (h, w, 3) pictures of any sizes, in their order.
+
+    Pictures of one size go through the encoder together.
+    """
+    vectors = np.empty((len(pictures), encoder.card.dimension), np.float32)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, picture in enumerate(pictures):
+        by_shape.setdefault(picture.shape, []).append(place)
+    for places in by_shape.values():
+        vectors[places] = encoder.encode_images(np.stack([pictures[place] for place in places]))
+    return vectors
+
+
+def volume_batches(
+    term: queries.VolumeTerm,
+    encoders: Encoders,
+    readers: isolated.Readers,
+    cancelled: Callable[[], bool] = isolated.never,
+) -> Iterator[tuple[dict[str, np.ndarray], int, int]]:
+    """Yield (vectors of all slices so far, slices done, slices in all), batch by batch.
+
+    The first yield holds a few slices spread over the volume. What is known
+    from an earlier query is yielded at once. Ends early once `cancelled`. Raises
+    UnreadableFileError.
+    """
+    known = encoders.remembered(term)
+    if known is not None:
+        done = max((len(rows) for rows in known.values()), default=0)
+        yield known, done, done
+        return
+    _, series = views.open_series(term, readers, cancelled=cancelled)
+    total = len(views.volume_slices(series))
+    so_far: dict[str, np.ndarray] = {}
+    waiting: list[np.ndarray] = []
+    done = 0
+    for _, picture in views.render_series(series, readers, cancelled=cancelled):
+        waiting.append(picture)
+        is_first = done == 0 and len(waiting) == views.FIRST_SLICES
+        if not (is_first or len(waiting) == _BATCH or done + len(waiting) == total):
+            continue
+        for digest, rows in encoders.images(waiting).items():
+            so_far[digest] = np.concatenate([so_far[digest], rows]) if digest in so_far else rows
+        done += len(waiting)
+        waiting.clear()
+        if done == total:
+            encoders.remember(term, so_far)
+        yield dict(so_far), done, total

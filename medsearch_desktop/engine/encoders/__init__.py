@@ -1,0 +1,1 @@
+"""Encoders: one module a family, found by name or folder."""

@@ -1,0 +1,209 @@
+"""Encoder protocol, EncoderCard, and finding an encoder by name or folder."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from medsearch_desktop import errors, settings
+
+ENTRY_POINTS = "medsearch_desktop.encoders"
+
+# kind -> "module:class"; a class of this table is called as `Class(folder, device=device)`.
+KINDS = {
+    "compact": "medsearch_desktop.engine.encoders.compact:Compact",
+    "open_clip": "medsearch_desktop.engine.encoders.openclip:OpenClip",
+}
+# name -> folder below resources/: the encoders that come with the program.
+BUILT_IN = {"compact": "models/compact"}
+
+# The name of one more encoder, "module:class", for the tests of this program: the class is called
+# without arguments. Any other name of that form is refused, because names come out of manifests.
+TEST_ENCODER = "MEDSEARCH_TEST_ENCODER"
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+
+
+@dataclass(frozen=True)
+class EncoderCard:
+    """What an encoder is.
+
+    `digest` is 64 hexadecimal digits over weights and preprocessing: two
+    encoders with one digest give the same vectors. `abilities` holds
+    "images" and/or "texts". `device` is where it runs now ("cpu", "cuda:0",
+    "mps"). `calibration` stays empty until strengths are calibrated.
+    """
+
+    name: str
+    kind: str
+    digest: str
+    dimension: int
+    abilities: tuple[str, ...]
+    licence: str = ""
+    source: str = ""
+    limits: str = ""
+    modalities: tuple[str, ...] = ()
+    device: str = "cpu"
+    calibration: tuple[tuple[str, float], ...] = ()
+
+
+class Encoder(Protocol):
+    """Turns pictures and words into unit vectors of one space."""
+
+    @property
+    def card(self) -> EncoderCard: ...
+
+    def encode_images(self, images: np.ndarray) -> np.ndarray:
+        """Return float32 (n, d), unit length, for uint8 (n, h, w, 3)."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Return float32 (n, d), unit length, for n texts."""
+        ...
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An encoder that is there but cannot be used: `reason` is a whole sentence."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder with a model: its kind, and its model.toml (empty where it has none)."""
+
+    path: Path
+    name: str
+    kind: str
+    about: tuple[tuple[str, Any], ...] = ()
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether `name` names an installed encoder and is no path."""
+    return bool(_PLAIN_NAME.fullmatch(name)) and ".." not in name
+
+
+def find(name: str, *, models: Path, device: str = "auto") -> Encoder:
+    """Load the encoder called `name`, or the one in the folder `name`.
+
+    Looked for in this order: the folder `models/name`, the encoders that come
+    with the program, a folder of any place, an entry point of the group
+    medsearch_desktop.encoders. `device` is "auto", "cpu", "cuda", "cuda:1" or
+    "mps"; it is a wish that only encoders that run on torch regard.
+
+    Raises EncoderMissingError, WeightsMissingError or another EncoderError.
+    """
+    if is_plain_name(name):
+        if name and name == os.environ.get(TEST_ENCODER):
+            return _made(_imported(name, name))
+        for folder in _named_folders(name, models):
+            return load_folder(folder, device=device)
+        for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
+            return _made(_loaded(point))
+    elif Path(name).is_dir():
+        return load_folder(Path(name), device=device)
+    raise errors.EncoderMissingError(name, "it is not installed and is no folder with a model")
+
+
+def load_folder(path: Path, *, device: str = "auto") -> Encoder:
+    """Load the model that lies in a folder; raises EncoderError or a child of it."""
+    model = describe_folder(path)
+    target = KINDS.get(model.kind)
+    if target is None:
+        raise errors.EncoderMissingError(model.name, f"its kind {model.kind!r} is not known")
+    encoder: Encoder = _imported(model.name, target)(path, device=device)
+    return encoder
+
+
+def describe_folder(path: Path) -> ModelFolder:
+    """Return name and kind of the model in a folder without loading its weights.
+
+    A folder is a model when it has `model.toml`, or `open_clip_config.json`
+    as open_clip publishes it. Raises EncoderMissingError when it is none.
+    """
+    name = path.absolute().name
+    try:
+        about = tomllib.loads((path / "model.toml").read_text("utf-8"))
+    except FileNotFoundError:
+        if (path / "open_clip_config.json").is_file():
+            return ModelFolder(path, name, "open_clip")
+        raise errors.EncoderMissingError(
+            name, f"{path} holds neither model.toml nor open_clip_config.json"
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise errors.EncoderMissingError(name, f"its model.toml cannot be read: {error}") from error
+    kind = str(about.get("kind", ""))
+    return ModelFolder(path, str(about.get("name") or name), kind, tuple(about.items()))
+
+
+def installed(models: Path, *, device: str = "cpu") -> list[EncoderCard | Problem]:
+    """Load every encoder that is installed and return its card, or why it cannot be used.
+
+    Weights are read one model at a time, so that memory holds one of them.
+    """
+    found: list[EncoderCard | Problem] = []
+    for name in names(models):
+        try:
+            found.append(find(name, models=models, device=device).card)
+        except errors.EncoderError as error:
+            found.append(Problem(name, str(error)))
+    return found
+
+
+def names(models: Path) -> list[str]:
+    """Return the names of what is installed, without loading any of it."""
+    listed = dict.fromkeys(BUILT_IN)
+    if models.is_dir():
+        folders = sorted(p for p in models.iterdir() if p.is_dir() and is_plain_name(p.name))
+        listed |= dict.fromkeys(p.name for p in folders)
+    listed |= dict.fromkeys(p.name for p in importlib.metadata.entry_points(group=ENTRY_POINTS))
+    return list(listed)
+
+
+def check_fits(built_with: EncoderCard, loaded: EncoderCard) -> None:
+    """Raise EncoderMismatchError when two encoders do not give the same vectors."""
+    if built_with.digest != loaded.digest:
+        raise errors.EncoderMismatchError(
+            f"{built_with.name} ({built_with.digest[:12]})",
+            f"{loaded.name} ({loaded.digest[:12]})",
+        )
+
+
+def _named_folders(name: str, models: Path) -> list[Path]:
+    folders = [models / name]
+    if name in BUILT_IN:
+        with contextlib.suppress(FileNotFoundError):
+            folders.append(settings.resource(BUILT_IN[name]))
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def _imported(name: str, target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise errors.EncoderMissingError(name, f"its code cannot be loaded: {error}") from error
+
+
+def _loaded(point: importlib.metadata.EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise errors.EncoderMissingError(point.name, f"its plug-in fails: {error}") from error
+
+
+def _made(kind: Any) -> Encoder:
+    encoder: Encoder = kind()
+    return encoder
