@@ -1,0 +1,1 @@
+"""Trains heads and encoders; only the indexer imports it."""
