@@ -1,0 +1,251 @@
+"""Read, encode, write, resume."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from medsearch_desktop import cases, errors
+from medsearch_desktop.engine import asking, collection, manifest
+from medsearch_desktop.engine.encoders import base
+from medsearch_desktop.imaging import isolated
+
+from . import inputs, progress, rendering, sources
+
+# A batch is encoded before its pictures take more memory than this.
+_BATCH_BYTES = 256 << 20
+SKIPPED = "skipped.csv"
+# What a build that was broken off leaves in its folder, beside the manifest that is not there.
+_OURS = frozenset(("building", "segments", "words", "generations", "writer.lock", SKIPPED))
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a collection is written: where, under what name, and how much at a time."""
+
+    out: Path
+    name: str = ""
+    workers: int = 2
+    batch_size: int = 32
+    slices_per_volume: int = 24
+    limit: int | None = None
+    resume: bool = False
+
+
+@dataclass
+class Report:
+    """What a build did; `cases` counts the whole collection after it."""
+
+    out: str
+    name: str = ""
+    generation: int = 0
+    cases: int = 0
+    added: int = 0
+    images: int = 0
+    resumed: int = 0
+    skipped: list[sources.Skipped] = field(default_factory=list)
+    encoder: str = ""
+    interrupted: bool = False
+    took_s: float = 0.0
+
+
+Cases = Callable[[sources.Reading], Iterator[cases.Case | sources.Skipped]]
+
+
+def refuse_taken(out: Path, *, resume: bool) -> None:
+    """Raise CollectionError when a new collection cannot be made in a folder."""
+    if (out / manifest.NAME).exists() and not resume:
+        raise errors.CollectionError(
+            f"{out} holds a collection already; use `add` to put more into it."
+        )
+    if out.exists() and not out.is_dir():
+        raise errors.CollectionError(f"{out} is a file; a collection is a folder.")
+    if out.is_dir() and not (out / manifest.NAME).exists():
+        foreign = sorted(p.name for p in out.iterdir() if p.name not in _OURS)
+        if foreign:
+            raise errors.CollectionError(
+                f"{out} is not empty (it holds {foreign[0]}); choose a folder of its own."
+            )
+
+
+def write(
+    found: Cases,
+    named: Sequence[str],
+    encoder: base.Encoder,
+    options: Options,
+    shown: progress.Progress,
+    *,
+    total: int | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Write the cases that `found` yields into the collection of `options` and publish it.
+
+    `named` are the inputs as the manifest lists them. When `stop` is set the
+    build ends after the batch at hand with a checkpoint, unpublished, and
+    says `interrupted`. A collection that is there is added to. Raises
+    CollectionError and what an encoder raises.
+    """
+    began = time.monotonic()
+    report = Report(str(options.out), encoder=encoder.card.name)
+    with contextlib.ExitStack() as opened:
+        writer = opened.enter_context(_writer(named, encoder, options))
+        keep = options.resume or (options.out / manifest.NAME).exists()
+        listed = opened.enter_context(_Skips(options.out / SKIPPED, keep=keep))
+        readers = isolated.Readers(options.workers)
+        opened.callback(readers.close)
+        reading = sources.Reading(readers, options.slices_per_volume)
+        job = _Job(writer, encoder, options, report, listed, shown, total)
+        wanted = job.wanted(found(reading), stop or threading.Event())
+        pictures = rendering.prepared(wanted, readers, options.workers)
+        with contextlib.closing(pictures):
+            job.run(pictures)
+        if stop is not None and stop.is_set():
+            writer.checkpoint()
+            report.interrupted = True
+        else:
+            _publish(writer, report)
+    report.took_s = round(time.monotonic() - began, 2)
+    return report
+
+
+def _writer(
+    named: Sequence[str], encoder: base.Encoder, options: Options
+) -> collection.CollectionWriter:
+    try:
+        return collection.CollectionWriter(
+            options.out,
+            name=options.name or options.out.absolute().name,
+            card=encoder.card,
+            sources=named,
+            resume=options.resume,
+        )
+    except OSError as error:
+        raise errors.CollectionError(
+            f"The collection {options.out} cannot be written: {error.strerror or error}."
+        ) from error
+
+
+def _publish(writer: collection.CollectionWriter, report: Report) -> None:
+    if report.added + report.resumed == 0 and report.skipped:
+        first = report.skipped[0]
+        raise errors.CollectionError(
+            f"None of the {len(report.skipped)} inputs could be used; the first, {first.path}: "
+            f"{first.reason}"
+        )
+    if report.added + report.resumed == 0:
+        raise errors.CollectionError("There was nothing to read in the inputs.")
+    published = writer.commit()
+    report.name, report.generation = published.name, published.generation
+    report.cases = published.counts.cases
+
+
+class _Skips:
+    """Writes skipped.csv, one line as soon as an input is skipped; known lines once."""
+
+    def __init__(self, path: Path, *, keep: bool) -> None:
+        self._known: set[tuple[str, str]] = set()
+        is_there = keep and path.exists()
+        if is_there:
+            with path.open(encoding="utf-8", newline="") as file:
+                self._known = {(line[0], line[1]) for line in csv.reader(file) if len(line) == 2}
+        self._file = path.open(
+            "a" if is_there else "w", encoding="utf-8", errors="backslashreplace", newline=""
+        )
+        self._lines = csv.writer(self._file)
+        if not is_there:
+            self._lines.writerow(("path", "reason"))
+
+    def __enter__(self) -> _Skips:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def add(self, skipped: sources.Skipped) -> None:
+        if (skipped.path, skipped.reason) not in self._known:
+            self._lines.writerow((skipped.path, skipped.reason))
+            self._file.flush()
+
+
+@dataclass
+class _Job:
+    """The part of a build that runs in the main thread: batches through the encoder."""
+
+    writer: collection.CollectionWriter
+    encoder: base.Encoder
+    options: Options
+    report: Report
+    listed: _Skips
+    shown: progress.Progress
+    total: int | None
+
+    def wanted(
+        self, found: Iterator[cases.Case | sources.Skipped], stop: threading.Event
+    ) -> Iterator[cases.Case | sources.Skipped]:
+        """Yield what is to be read: up to the limit, without what the collection holds."""
+        for number, one in enumerate(found):
+            if stop.is_set() or number == self.options.limit:
+                return
+            if isinstance(one, cases.Case) and self.writer.holds(one.case_id):
+                if self.options.resume:
+                    self.report.resumed += 1
+                    continue
+                path = one.images[0].ref.path if one.images else ""
+                yield sources.Skipped(path, f"The case {one.case_id!r} is there already.")
+                continue
+            yield one
+
+    def run(self, pictures: Iterator[rendering.Prepared | sources.Skipped]) -> None:
+        """Encode and write all that comes, a batch at a time."""
+        batch: list[rendering.Prepared] = []
+        for one in pictures:
+            if isinstance(one, sources.Skipped):
+                self._skip(one)
+                continue
+            batch.append(one)
+            held = [picture for case in batch for picture in case.pictures]
+            if max(len(held), len(batch)) >= self.options.batch_size or (
+                sum(picture.nbytes for picture in held) > _BATCH_BYTES
+            ):
+                self._write(batch)
+                batch = []
+        self._write(batch)
+
+    def _skip(self, skipped: sources.Skipped) -> None:
+        self.report.skipped.append(skipped)
+        self.listed.add(skipped)
+
+    def _write(self, batch: Sequence[rendering.Prepared]) -> None:
+        sees = "images" in self.encoder.card.abilities
+        reads = "texts" in self.encoder.card.abilities
+        images = [picture for one in batch for picture in one.pictures]
+        texts = [one.case.text for one in batch if one.case.text]
+        of_images = iter(asking.encode_pictures(self.encoder, images) if sees else ())
+        of_texts = iter(self.encoder.encode_texts(texts) if reads and texts else ())
+        for one in batch:
+            mine = [next(of_images) for _ in one.pictures] if sees else []
+            text = next(of_texts) if reads and one.case.text else None
+            self.writer.add(one.case, np.stack(mine) if mine else None, text, one.thumbnails)
+            self.report.added += 1
+            self.report.images += len(one.pictures)
+            for skipped in one.skipped:
+                self._skip(skipped)
+        done = self.report.added + self.report.resumed
+        self.shown.step(
+            "Indexing",
+            done + len(self.report.skipped),
+            self.total,
+            skipped=len(self.report.skipped),
+        )
+
+
+def reader(given: inputs.Inputs) -> Cases:
+    """Return what reads the inputs once it is told by which processes."""
+    return lambda reading: inputs.read(given, reading)

@@ -1,0 +1,96 @@
+"""Commands: words in, text or JSON and an exit status out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from medsearch_desktop import errors, logs, settings
+
+from . import arguments, commands, progress
+
+parser = arguments.parser
+
+_log = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command and return its exit status.
+
+    0 done, 1 failed, 2 wrong usage, 3 done with some inputs skipped, 4 the
+    collection is damaged, 130 interrupted and resumable.
+    """
+    as_json = "--json" in argv
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that is no Unicode, or a terminal that is not UTF-8, is no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        given = parser().parse_args(argv)
+    except arguments.UsageError as error:
+        _fail(as_json, "UsageError", error.sentence, f"{error.usage}")
+        return commands.USAGE
+    folders = settings.folders(given.home)
+    with contextlib.suppress(OSError):
+        # A data folder that cannot be made is told of by the command that needs it.
+        folders.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    logs.start(folders.logs, "index")
+    kind: progress.Kind = given.progress or ("bar" if sys.stderr.isatty() else "none")
+    shown = progress.Progress("none" if given.quiet else kind, sys.stderr)
+    try:
+        outcome = commands.run(given, commands.Setting(folders, shown))
+        shown.close()
+        _print(outcome, as_json, quiet=given.quiet)
+    except errors.MedsearchError as error:
+        shown.close()
+        _log.info("%s: %s", given.command, type(error).__name__)
+        _fail(as_json, type(error).__name__, str(error), error.action)
+        return commands.status_of(error)
+    except KeyboardInterrupt:
+        shown.close()
+        _fail(as_json, "Interrupted", "Interrupted.", "Run the same command again.")
+        return commands.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has closed it (`| head`); the interpreter must not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.FAILED
+    except Exception as error:  # noqa: BLE001  the last line of the command line
+        shown.close()
+        _log.error("%s failed", given.command, exc_info=True)
+        _fail(
+            as_json,
+            type(error).__name__,
+            f"Something went wrong inside: {error}",
+            f"Report it with the log in {folders.logs}.",
+        )
+        return commands.FAILED
+    finally:
+        logs.stop()
+    return outcome.status
+
+
+def _print(outcome: commands.Outcome, as_json: bool, *, quiet: bool) -> None:
+    if as_json:
+        _print_json(outcome.report)
+    elif not quiet:
+        for line in outcome.lines:
+            print(line)
+    sys.stdout.flush()
+
+
+def _fail(as_json: bool, kind: str, sentence: str, action: str) -> None:
+    if as_json:
+        _print_json({"error": {"type": kind, "message": sentence, "action": action}})
+    else:
+        print(f"{sentence}\n{action}", file=sys.stderr)
+
+
+def _print_json(plain: dict[str, Any]) -> None:
+    # ASCII only: a pipe whose encoding is not UTF-8 must not break the object.
+    print(json.dumps(plain, ensure_ascii=True, indent=1))

@@ -1,0 +1,196 @@
+"""Terms and options -> a query; its answer -> the JSON of the interface."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medsearch_desktop import cases, errors, queries, settings
+from medsearch_desktop.engine import collection, search
+from medsearch_desktop.engine.encoders import base
+from medsearch_desktop.imaging import isolated
+
+from . import filters, progress, sources
+
+# A term as it was given: the option's name without dashes, and its value.
+Given = tuple[str, str]
+
+_WEIGHTED = re.compile(r"^(?P<weight>\d+(?:\.\d*)?|\.\d+):(?P<value>.+)$", re.DOTALL)
+_REGION = re.compile(r"^(\d+),(\d+),(\d+),(\d+)$")
+
+
+def terms(given: Sequence[Given], home: str = "") -> tuple[queries.Term, ...]:
+    """Return the terms of `--text 0.5:effusion`, `--not-image FILE` and so on, in their order.
+
+    `home` is the collection that `--like` names cases of. Raises
+    QuerySyntaxError, and UnreadableFileError for a file that is not there.
+    """
+    found: list[queries.Term] = []
+    for option, value in given:
+        if option == "region":
+            found.append(_with_region(found.pop() if found else None, value))
+            continue
+        sign = -1.0 if option.startswith("not-") else 1.0
+        weighted = _WEIGHTED.match(value)
+        weight = sign * (float(weighted["weight"]) if weighted else 1.0)
+        plain = weighted["value"] if weighted else value
+        kind = option.removeprefix("not-")
+        if not plain.strip():
+            raise errors.QuerySyntaxError(f"--{option} is empty.")
+        if kind == "text":
+            found.append(queries.TextTerm(plain, weight))
+        elif kind == "image":
+            ref = cases.ImageRef(str(sources.require(Path(plain))))
+            found.append(queries.ImageTerm(ref, weight))
+        elif kind == "volume":
+            path = str(sources.require(Path(plain)))
+            found.append(queries.VolumeTerm(path, weight=weight))
+        else:
+            found.append(queries.CaseTerm(plain, home, weight))
+    return tuple(found)
+
+
+def _with_region(term: queries.Term | None, value: str) -> queries.Term:
+    found = _REGION.match(value)
+    if found is None or not isinstance(term, queries.ImageTerm):
+        raise errors.QuerySyntaxError(
+            f"--region {value} is not understood: it is X,Y,W,H in pixels and follows an --image."
+        )
+    try:
+        region = cases.Region(*(int(number) for number in found.groups()))
+    except ValueError as error:
+        raise errors.QuerySyntaxError(f"--region {value} is no part of an image.") from error
+    ref = cases.ImageRef(term.ref.path, term.ref.frame, term.ref.sop_instance_uid, region)
+    return queries.ImageTerm(ref, term.weight)
+
+
+def query(
+    folders: Sequence[str], given: Sequence[Given], expressions: Sequence[str], **options: Any
+) -> queries.Query:
+    """Return the query; `options` are the other fields of queries.Query by name.
+
+    Raises QuerySyntaxError for what is not understood or out of range.
+    """
+    paths = tuple(str(Path(folder).absolute()) for folder in folders)
+    asked = terms(given, home=paths[0] if len(paths) == 1 else "")
+    chosen = tuple(f for expression in expressions for f in filters.parse(expression))
+    if not asked and not chosen:
+        raise errors.QuerySyntaxError(
+            "There is nothing to search for: give --text, --image, --volume, --like or --filter."
+        )
+    try:
+        return queries.Query(asked, chosen, paths, **options)
+    except ValueError as error:
+        raise errors.QuerySyntaxError(f"{error}.") from error
+
+
+def ask(
+    asked: queries.Query, folders: settings.Folders, device: str, shown: progress.Progress
+) -> queries.Results:
+    """Open the collections, ask, and return the complete answer."""
+    with contextlib.ExitStack() as opened:
+        collections = [
+            opened.enter_context(collection.open_collection(path)) for path in asked.collections
+        ]
+        readers = isolated.Readers(1)
+        opened.callback(readers.close)
+
+        def encoder_for(card: base.EncoderCard) -> base.Encoder:
+            return base.find(card.name, models=folders.models, device=device)
+
+        answers = search.search(
+            asked,
+            collections,
+            encoder_for,
+            readers,
+            on_progress=lambda done, total: shown.step("Reading slices", done, total),
+        )
+        # The last is the complete one.
+        return list(answers)[-1]
+
+
+def to_json(asked: queries.Query, found: queries.Results) -> dict[str, Any]:
+    """Return the answer with the keys that the interface promises."""
+    return {
+        "query": asked.to_dict(),
+        "took_ms": {stage: round(ms, 1) for stage, ms in found.took_ms},
+        "total": found.total,
+        "complete": found.complete,
+        "fingerprint": found.fingerprint,
+        "encoder": found.encoder,
+        "notices": list(notices(asked, found)),
+        "facets": {field: dict(counts) for field, counts in found.facets},
+        "hits": [_hit(hit) for hit in found.hits],
+    }
+
+
+def notices(asked: queries.Query, found: queries.Results) -> tuple[str, ...]:
+    """Return what was left out or not regarded, as sentences."""
+    if asked.min_strength is None or any(hit.strength is not None for hit in found.hits):
+        return found.notices
+    return (
+        *found.notices,
+        "--min-strength was not regarded: the strength of matches is not calibrated.",
+    )
+
+
+def _hit(hit: queries.Hit) -> dict[str, Any]:
+    case, evidence = hit.case, hit.evidence
+    return {
+        "rank": hit.rank,
+        "case_id": case.case_id,
+        "collection": hit.collection,
+        "score": round(hit.score, 6),
+        "strength": hit.strength,
+        "title": case.title,
+        "text": case.text,
+        "facets": case.facets.as_dict(),
+        "labels": list(case.labels),
+        "provenance": {
+            "licence": case.provenance.licence,
+            "source": case.provenance.source,
+            "source_url": case.provenance.source_url,
+        },
+        "images": _images(hit),
+        "evidence": {
+            "vector_rank": evidence.vector_rank,
+            "word_rank": evidence.word_rank,
+            "words": [[word, round(part, 4)] for word, part in evidence.words],
+            "shares": {name: round(part, 4) for name, part in evidence.shares},
+        },
+        "folded": hit.folded,
+        "extra": dict(case.extra),
+    }
+
+
+def _images(hit: queries.Hit) -> list[dict[str, Any]]:
+    """Return the images that matched, best first, then the others of the case without a score."""
+    scores = {match.ref: round(match.score, 4) for match in hit.evidence.images}
+    others = [image.ref for image in hit.case.images if image.ref not in scores]
+    return [
+        {"path": ref.path, "frame": ref.frame, "score": scores.get(ref)}
+        for ref in (*scores, *others)
+    ]
+
+
+def lines(asked: queries.Query, found: queries.Results) -> list[str]:
+    """Return the answer for a person to read."""
+    told = list(notices(asked, found))
+    for hit in found.hits:
+        case = hit.case
+        facets = " · ".join(
+            f"{value:g}" if isinstance(value, float) else value
+            for name, value in case.facets.as_dict().items()
+            if (name, value) != ("origin", "real")
+        )
+        source = " · ".join(filter(None, (case.provenance.source, case.provenance.licence)))
+        told.append(f"{hit.rank:3}. {case.title}  [{facets}]")
+        told.append(f"     {case.case_id}  {source}")
+        if case.text and not case.title.casefold().startswith(case.text[:40].casefold()):
+            told.append(f"     {case.text[:160]}")
+    took = dict(found.took_ms).get("total", 0.0)
+    told.append(f"{len(found.hits)} of {found.total} cases in {took:.0f} ms.")
+    return told

@@ -1,0 +1,193 @@
+"""Inputs on disk -> Case or Skipped: pictures, DICOM trees, NIfTI volumes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from medsearch_desktop import cases, errors
+from medsearch_desktop.engine import views
+from medsearch_desktop.imaging import isolated, study
+
+from . import wording
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+NIFTI = (".nii", ".nii.gz")
+# Series that hold marks or words about images, and no image to look at.
+_NOT_IMAGES = frozenset(
+    ("SEG", "SR", "PR", "KO", "REG", "FID", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "DOC")
+)
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An input that became no case, and why: `reason` is a whole sentence."""
+
+    path: str
+    reason: str
+
+
+class Opens(Protocol):
+    """What opens paths in a process of its own; `isolated.Readers` does."""
+
+    def open_paths(self, paths: list[str | Path]) -> Iterator[study.Study | study.Refused]: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How inputs are read: by which processes, and how many slices stand for a volume."""
+
+    readers: isolated.Readers
+    slices_per_volume: int
+
+
+def files(root: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """Yield the files below `root` with one of the suffixes, in order of path.
+
+    `root` may be one file. Hidden files and folders are passed over.
+    """
+    if not root.is_dir():
+        yield root
+        return
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def pictures(root: Path) -> Iterator[cases.Case | Skipped]:
+    """Yield a case for each picture below `root`; a folder in between is its label."""
+    for path in files(root, PICTURES):
+        if not path.is_file():
+            yield Skipped(str(path), "There is no such file.")
+            continue
+        inner = path.relative_to(root) if root.is_dir() else Path(path.name)
+        title = " ".join(path.stem.replace("_", " ").split())
+        yield cases.Case(
+            case_id=inner.as_posix(),
+            title=title[:1].upper() + title[1:],
+            labels=(inner.parent.name,) if inner.parent.name else (),
+            provenance=cases.Provenance(source=_name(root)),
+            images=(cases.CaseImage(cases.ImageRef(str(path))),),
+        )
+
+
+def volumes(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
+    """Yield a case for each NIfTI file below `root`."""
+    for path in files(root, NIFTI):
+        inner = path.relative_to(root) if root.is_dir() else Path(path.name)
+        for found in reading.readers.open_paths([path]):
+            if isinstance(found, study.Refused):
+                yield Skipped(found.path, found.reason)
+                continue
+            name = inner.as_posix().removesuffix(".gz").removesuffix(".nii")
+            title = " ".join(name.rsplit("/", 1)[-1].replace("_", " ").split())
+            yield cases.Case(
+                case_id=name,
+                title=title[:1].upper() + title[1:],
+                provenance=cases.Provenance(source=_name(root)),
+                images=images(found, reading.slices_per_volume),
+            )
+
+
+def studies(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
+    """Yield a case for each study below `root`: DICOM grouped by study, others one a file."""
+    for found in reading.readers.open_paths([root]):
+        if isinstance(found, study.Refused):
+            yield Skipped(found.path, found.reason)
+        elif is_dicom(found):
+            yield case_of_study(found, reading.slices_per_volume, _name(root))
+        else:
+            for path in found.paths:
+                only = [Path(path)] if Path(path).suffix.lower() in PICTURES else []
+                for one in only:
+                    yield from pictures(one)
+                if not only:
+                    yield from volumes(Path(path), reading)
+
+
+def images(opened: study.Study, slices: int) -> tuple[cases.CaseImage, ...]:
+    """Return the images that stand for a study: all of a small series, `slices` of a volume."""
+    shown = [s for s in opened.series if s.modality not in _NOT_IMAGES]
+    return tuple(
+        cases.CaseImage(series.slices[index], text=series.description)
+        for series in shown
+        for index in views.volume_slices(series, slices)
+    )
+
+
+def case_of_study(opened: study.Study, slices: int, source: str) -> cases.Case | Skipped:
+    """Return the case of a DICOM study; nothing in it names the patient.
+
+    The id is a digest of the Study Instance UID, the patient's is one of the
+    Patient ID: whoever knows an ID can see whether it is there, and nobody
+    can read it back otherwise.
+    """
+    shown = [s for s in opened.series if s.modality not in _NOT_IMAGES]
+    chosen = images(opened, slices)
+    if not chosen:
+        kinds = ", ".join(sorted({s.modality for s in opened.series})) or "nothing"
+        first = next((ref.path for s in opened.series for ref in s.slices), opened.paths[0])
+        return Skipped(first, f"It holds no images ({kinds}).")
+    main = max(shown, key=lambda s: len(s.slices))
+    facets, given = wording.facets(
+        {
+            "modality": main.modality,
+            "body_part": main.body_part,
+            "view": main.view,
+            "sex": opened.sex,
+            # Years are for those who have one; "000Y" is what anonymisers write.
+            "age": "" if opened.age.startswith("000Y") else opened.age,
+        }
+    )
+    described = dict.fromkeys(s.description for s in shown if s.description)
+    text = ". ".join(described)
+    return cases.Case(
+        case_id=digest("study", opened.study_uid),
+        title=wording.study_title(main.description, facets),
+        text=text,
+        facets=facets,
+        provenance=cases.Provenance(source=source),
+        images=chosen,
+        patient=digest("patient", opened.patient_id) if opened.patient_id else "",
+        study=digest("study", opened.study_uid),
+        extra=given,
+    )
+
+
+def one(path: Path, reading: Reading) -> tuple[cases.CaseImage, ...] | Skipped:
+    """Return the images of one path of a table: a picture, DICOM file or folder, or volume."""
+    if path.suffix.lower() in PICTURES:
+        return (cases.CaseImage(cases.ImageRef(str(path))),)
+    found: list[cases.CaseImage] = []
+    for opened in reading.readers.open_paths([path]):
+        if isinstance(opened, study.Refused):
+            return Skipped(opened.path, opened.reason)
+        found += images(opened, reading.slices_per_volume)
+    return tuple(found) or Skipped(str(path), "It holds no images.")
+
+
+def is_dicom(opened: study.Study) -> bool:
+    """Say whether a study came out of DICOM files."""
+    return any(ref.sop_instance_uid for series in opened.series for ref in series.slices[:1])
+
+
+def digest(kind: str, uid: str) -> str:
+    """Return a name for a UID or id that says nothing of it."""
+    return f"{kind}-{hashlib.sha256(f'{kind} {uid}'.encode()).hexdigest()[:20]}"
+
+
+def require(path: Path) -> Path:
+    """Return the path, absolute; raises UnreadableFileError when it is not there."""
+    if not path.exists():
+        raise errors.UnreadableFileError(str(path), "there is no such file or folder.")
+    return path.absolute()
+
+
+def _name(root: Path) -> str:
+    return root.name if root.is_dir() else root.parent.name

@@ -1,0 +1,80 @@
+"""Cases are given their pictures, in order, whatever some files are like."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import phantoms
+import pytest
+from PIL import Image
+
+from indexer import rendering, sources
+from medsearch_desktop import cases
+from medsearch_desktop.imaging import isolated
+
+
+@pytest.fixture
+def readers() -> Iterator[isolated.Readers]:
+    opened = isolated.Readers(2)
+    yield opened
+    opened.close()
+
+
+def _case(name: str, *paths: Path) -> cases.Case:
+    images = tuple(cases.CaseImage(cases.ImageRef(str(path))) for path in paths)
+    return cases.Case(name, images=images)
+
+
+def test_that_cases_come_in_order_with_the_pixels_of_their_files(
+    tmp_path: Path, readers: isolated.Readers
+) -> None:
+    for number in range(12):
+        phantoms.write_picture(
+            tmp_path / f"{number}.png", np.full((40, 30, 3), 20 * number, np.uint8)
+        )
+    given = [_case(str(n), tmp_path / f"{n}.png") for n in range(12)]
+    found = list(rendering.prepared(iter(given), readers, 3))
+    assert [one.case for one in found if isinstance(one, rendering.Prepared)] == given
+    for number, one in enumerate(found):
+        assert isinstance(one, rendering.Prepared)
+        assert one.pictures[0].shape == (40, 30, 3)
+        assert (one.pictures[0] == 20 * number).all()
+
+
+def test_that_an_unreadable_image_is_left_out_and_named(
+    tmp_path: Path, readers: isolated.Readers
+) -> None:
+    good = phantoms.write_picture(tmp_path / "good.png")
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no picture")
+    both, none = rendering.prepared(
+        iter([_case("both", bad, good), _case("none", bad)]), readers, 1
+    )
+    assert isinstance(both, rendering.Prepared)
+    assert [image.ref.path for image in both.case.images] == [str(good)]
+    assert [skipped.path for skipped in both.skipped] == [str(bad)]
+    assert isinstance(none, sources.Skipped)
+    assert none.path == str(bad)
+
+
+def test_that_slices_of_one_file_equal_those_read_one_by_one(
+    tmp_path: Path, readers: isolated.Readers
+) -> None:
+    path = phantoms.write_nifti(tmp_path / "a.nii.gz", (20, 24, 12), formula=phantoms.body)
+    refs = [cases.ImageRef(str(path), frame) for frame in (1, 5, 9)]
+    case = cases.Case("a", images=tuple(cases.CaseImage(ref) for ref in refs))
+    (found,) = rendering.prepared(iter([case]), readers, 1)
+    assert isinstance(found, rendering.Prepared)
+    assert found.case == case
+    for ref, picture in zip(refs, found.pictures, strict=True):
+        np.testing.assert_array_equal(picture, readers.render_picture(ref))
+
+
+def test_that_a_thumbnail_keeps_its_shape_and_small_ones_their_size() -> None:
+    large = Image.open(io.BytesIO(rendering.thumbnail(np.zeros((900, 1800, 3), np.uint8))))
+    assert (large.size, large.mode) == ((448, 224), "L")
+    small = Image.open(io.BytesIO(rendering.thumbnail(phantoms.picture((64, 48)))))
+    assert (small.size, small.mode) == ((48, 64), "RGB")
