@@ -13,7 +13,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The long tier (`make trial`) asks every property far more often.
+hypothesis.settings.register_profile("trial", max_examples=1000, deadline=None)
+hypothesis.settings.register_profile("test", deadline=None)
+hypothesis.settings.load_profile("trial" if os.environ.get("MEDSEARCH_TRIAL") else "test")
 
 for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ[_name] = "1"

@@ -76,15 +76,18 @@ def test_that_the_given_folders_are_no_packages():
     assert not list((ROOT / "resources").rglob("__init__.py"))
 
 
-def test_that_every_line_of_the_layout_names_a_module_that_exists():
+def _purpose(module: Path) -> str:
+    docstring = ast.get_docstring(ast.parse(module.read_text("utf-8")))
+    assert docstring
+    return docstring.splitlines()[0].rstrip(".")
+
+
+def test_that_the_layout_names_every_module_with_its_own_purpose_and_no_other():
     text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
-    layout = text.split("```")[3]
-    named = set(re.findall(r"[\w/]+\.py", layout))
-    files = {module.name for module in MODULES}
-    assert named
-    assert not {name for name in named if Path(name).name not in files}
-    missing = files - {Path(name).name for name in named} - {"__init__.py"}
-    assert not missing, f"not in ARCHITECTURE.md: {missing}"
+    layout = text.split("## Layout")[1].split("```")[1]
+    listed = re.findall(r"^ *(\S+\.py) +(.+)$", layout, flags=re.MULTILINE)
+    wanted = [(m.name, _purpose(m)) for m in MODULES if m.name != "__init__.py"]
+    assert sorted(listed) == sorted(wanted)
 
 
 def _errors() -> list[type[errors.MedsearchError]]:

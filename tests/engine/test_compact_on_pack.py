@@ -89,6 +89,6 @@ def test_that_an_image_of_the_collection_finds_its_own_vector(
     for number in (3, 1000, 2500):
         case = collection.case(places[number])
         asked = queries.ImageTerm(case.images[0].ref)
-        query = queries.Query(terms=(asked,), limit=3, against="images")
+        query = queries.Query(terms=(asked,), limit=3)
         first = _found(query, collection, encoder, readers)[0]
         assert first.evidence.images[0].score > 0.999

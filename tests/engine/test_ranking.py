@@ -32,6 +32,15 @@ def test_that_ranks_and_shares_tell_why_a_case_was_found() -> None:
     assert next(one for one in fused if one.key == C).vector_rank is None
 
 
+def test_that_the_very_picture_asked_for_comes_first_whatever_other_rankings_say() -> None:
+    images = ranking.Ranking("images", 1.0, ((A, 0.9999), (B, 0.98), (C, 0.97)))
+    texts = ranked("texts", B, C, weight=0.25)
+    assert ranking.fuse([images, texts])[0].key == B
+    twins = ranking.twins(images)
+    assert [key for key, _ in twins.scored] == [A]
+    assert ranking.fuse([images, twins, texts])[0].key == A
+
+
 def test_that_a_negative_weight_takes_away_and_finds_nothing_by_itself() -> None:
     fused = ranking.fuse([ranked("words", A, B), ranked("feedback", A, D, weight=-1.0)])
     assert [one.key for one in fused] == [B, A]
