@@ -16,6 +16,8 @@ Key = tuple[int, int]
 K = 60
 # How many cases of each ranking take part.
 DEPTH = 200
+# The same picture, allowing for fp16 rows; another JPEG quality of it already lies below.
+_TWIN_COSINE = 0.999
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ def fuse(rankings: Sequence[Ranking], mix: float | None = None) -> list[Fused]:
                 best[key] = min(rank, best.get(key, rank))
     fused = [_fused(key, shares, ranks) for key, shares in parts.items()]
     return sorted(fused, key=lambda one: (-one.score, one.key))
+
+
+def twins(ranking: Ranking) -> Ranking:
+    """Return the part of a ranking by cosine that shows the very picture asked for.
+
+    It counts once more, so that a picture which lies in the collection finds
+    itself first, whatever other rankings say.
+    """
+    same = tuple(pair for pair in ranking.scored if pair[1] >= _TWIN_COSINE)
+    return Ranking(ranking.kind, ranking.weight, same)
 
 
 def _fused(key: Key, shares: dict[str, float], ranks: Mapping[str, Mapping[Key, int]]) -> Fused:

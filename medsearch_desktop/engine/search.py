@@ -218,7 +218,11 @@ class _Work:
         for digest, rows in vectors.items():
             with self._timed("vectors"):
                 if len(rows):
-                    yield found.near(digest, rows, among, weight, is_feedback=is_feedback)
+                    near = found.near(digest, rows, among, weight, is_feedback=is_feedback)
+                    yield near
+                    twins = ranking.twins(near)
+                    if asked == "picture" and among == "images" and weight > 0 and twins.scored:
+                        yield twins
 
     def _case_rankings(
         self, term: queries.CaseTerm, found: answers.Found, *, is_question: bool
