@@ -88,5 +88,5 @@ def describe(found: Iterable[cases.Case]) -> list[str]:
         licences.setdefault(case.provenance.source, Counter())[case.provenance.licence] += 1
     for source, counted in licences.items():
         named = "; ".join(f"{licence} ({number})" for licence, number in counted.items())
-        said.append(f"{source}: {counted.total()} series. {named}.")
+        said.append(f"Python package {source}: {counted.total()} series. {named}.")
     return said

@@ -135,7 +135,7 @@ def _case(
 
 
 def _source(distribution: str) -> str:
-    return f"Python package {distribution} {importlib.metadata.version(distribution)}"
+    return f"{distribution} {importlib.metadata.version(distribution)}"
 
 
 def located(distribution: str, path: str) -> Path | None:

@@ -236,6 +236,9 @@ class _Work:
         place = found.case(term, is_answer=not asks)
         if place is None:
             return
+        if not asks:
+            # A thumb says most about the very case it was given to.
+            yield ranking.Ranking("feedback", term.weight, ((place, 1.0),))
         for among in self._sets():
             vectors = found.vectors_of(place, among)
             is_feedback = not asks

@@ -108,7 +108,7 @@ def test_that_every_case_names_its_licence_and_the_package_it_comes_from(found: 
         assert isinstance(case, cases.Case)
         assert case.provenance.licence
         if case.facets.origin == "real":
-            assert re.fullmatch(r"Python package \S+ [\d.]+", case.provenance.source)
+            assert re.fullmatch(r"\S+ [\d.]+", case.provenance.source)
             assert case.provenance.source_url.startswith("https://")
 
 
