@@ -161,7 +161,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Hit:
-    """A returned case. `rank` counts from 1; `strength` is a percentile or None (not calibrated)."""
+    """A returned case; `rank` counts from 1, `strength` is a percentile or None (uncalibrated)."""
 
     case: cases.Case
     collection: str

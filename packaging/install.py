@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TORCH = "2.13.0"
 # The public index of PyTorch's CPU builds; asked only where the configured sources have none.
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+TORCH_LOCK = "requirements/torch.lock"
 SIZES = {
     "run": "about 0.8 GB to download, 2.1 GB on disk",
     "test": "about 0.9 GB to download, 2.4 GB on disk",
@@ -35,7 +36,7 @@ def debian_packages(purpose: str) -> list[str]:
         name, _, only = line.partition(" ")
         if name and not name.startswith("#") and (not only or purpose == "test"):
             wanted.append(name)
-    if platform.python_version_tuple()[:2] and _has_venv():
+    if _has_venv():
         wanted.remove("python3-venv")
     return [name for name in wanted if not _is_installed(name)]
 
@@ -96,7 +97,7 @@ def install_torch(python: Path, build: str) -> None:
         done = pip(python, "install", "-q", f"torch=={TORCH}")
     else:
         done = (
-            pip(python, *common, "--require-hashes", "-r", "requirements/torch.lock", quiet_failure=True)
+            pip(python, *common, "--require-hashes", "-r", TORCH_LOCK, quiet_failure=True)
             or pip(python, *common, f"torch=={TORCH}+cpu", quiet_failure=True)
             or pip(python, *common, f"torch=={TORCH}", "--index-url", TORCH_CPU_INDEX)
         )
@@ -113,7 +114,8 @@ def main() -> None:
     parser.add_argument("--for", dest="purpose", choices=("run", "test"), default="run")
     parser.add_argument("--torch", choices=("cpu", "cuda"), default="cpu")
     chosen = parser.parse_args()
-    if sys.version_info < (3, 11):
+    # Checked at run time: this file is started by whatever Python the user has.
+    if sys.version_info < (3, 11):  # noqa: UP036
         sys.exit(f"Python 3.11 or newer is needed; this is {platform.python_version()}.")
     lock = ROOT / "requirements" / ("run.lock" if chosen.purpose == "run" else "dev.lock")
     environment = ROOT / ".venv"

@@ -1,0 +1,143 @@
+"""Collections of this session: which are there, which are searched, and building the demo."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from medsearch_desktop import settings
+from medsearch_desktop.gui import background, collection_list, demo_build, jobs
+
+Known = tuple[collection_list.CollectionInfo, ...]
+
+
+class Library(QObject):
+    """Knows the collections and remembers the reader's choice."""
+
+    changed = Signal(object, tuple)  # what is known, the paths that are searched
+    failed = Signal(object)  # OSError
+    refused = Signal(str, str)  # the folder's name, a sentence
+
+    def __init__(
+        self,
+        folders: settings.Folders,
+        work: background.Background,
+        jobs_pane: jobs.JobsPane,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._folders, self._work, self._jobs = folders, work, jobs_pane
+        self._file = folders.collections / "choice.json"
+        self._choice = collection_list.Choice()
+        self._known: Known = ()
+        self.demo = demo_build.DemoBuild(folders.home, self)
+        self.demo.progressed.connect(self._show_progress)
+        self.demo.ended.connect(self._end_demo)
+        self._job = 0
+        self._skipped = 0
+
+    @property
+    def known(self) -> Known:
+        """The collections that were found."""
+        return self._known
+
+    @property
+    def demo_folder(self) -> Path:
+        """Where the demo collection lies once it is built."""
+        return self._folders.collections / "demo"
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """The collections that are searched: those chosen, else the first that can be."""
+        usable = [info.path for info in self._known if not info.problem]
+        chosen = tuple(path for path in self._choice.chosen if path in usable)
+        return chosen or tuple(usable[:1])
+
+    def load(self, given: tuple[Path, ...] = ()) -> None:
+        """Look for collections; `given` folders are added and searched."""
+
+        def read() -> tuple[collection_list.Choice, Known]:
+            choice = collection_list.load_choice(self._file)
+            if given:
+                paths = tuple(str(path.absolute()) for path in given)
+                added = tuple(dict.fromkeys((*choice.added, *paths)))
+                choice = collection_list.Choice(added, paths)
+            return choice, collection_list.available(self._folders.collections, choice)
+
+        self._work.run(read, then=self._take, failed=self.failed.emit)
+
+    def choose(self, paths: tuple[str, ...]) -> None:
+        """Search these collections from now on."""
+        self._choice = collection_list.Choice(self._choice.added, paths)
+        self._save()
+        self.changed.emit(self._known, self.searched)
+
+    def add(self, folder: Path) -> None:
+        """Take a folder into the list and search it, if it is a collection."""
+
+        def then(info: collection_list.CollectionInfo) -> None:
+            if info.problem:
+                self.refused.emit(folder.name, info.problem)
+                return
+            added = tuple(dict.fromkeys((*self._choice.added, info.path)))
+            self._choice = collection_list.Choice(added, (*self.searched, info.path))
+            self._save()
+            self._reload()
+
+        work = lambda: collection_list.read_info(folder.absolute())  # noqa: E731
+        self._work.run(work, then=then, failed=self.failed.emit)
+
+    def build_demo(self) -> None:
+        """Build the demo collection, shown among the jobs."""
+        if self.demo.is_running:
+            return
+        job = jobs.Job(
+            title=self.tr("Building the demo collection"),
+            line=self.tr("Reading images"),
+            sentence=self.tr("You can go on working meanwhile."),
+            stop=self.demo.stop,
+        )
+        self._job, self._skipped = self._jobs.add(job), 0
+        self.demo.start()
+
+    def close(self) -> None:
+        """End a build that runs."""
+        self.demo.close()
+
+    def _reload(self) -> None:
+        choice = self._choice
+        self._work.run(
+            lambda: (choice, collection_list.available(self._folders.collections, choice)),
+            then=self._take,
+            failed=self.failed.emit,
+        )
+
+    def _take(self, read: tuple[collection_list.Choice, Known]) -> None:
+        self._choice, self._known = read
+        self.changed.emit(self._known, self.searched)
+
+    def _save(self) -> None:
+        choice = self._choice
+        self._work.run(
+            lambda: collection_list.save_choice(self._file, choice),
+            then=lambda _: None,
+            failed=self.failed.emit,
+        )
+
+    def _show_progress(self, said: dict) -> None:
+        done, total = int(said.get("done") or 0), int(said.get("total") or 0)
+        self._skipped = int(said.get("skipped") or 0)
+        stage = str(said.get("stage") or "")
+        line = f"{stage}: {done:,}" + (f" / {total:,}" if total else "")
+        self._jobs.change(self._job, line=str(said.get("message") or line), done=done, total=total)
+
+    def _end_demo(self, problem: str) -> None:
+        state = jobs.State.SKIPS if self._skipped else jobs.State.DONE
+        sentence = self.tr("Ready to be searched.")
+        if self._skipped:
+            sentence = self.tr("Ready; {n} inputs were skipped.").format(n=self._skipped)
+        if problem:
+            state, sentence = jobs.State.FAILED, problem
+        self._jobs.change(self._job, state=state, sentence=sentence, stop=None)
+        self._reload()

@@ -1,0 +1,339 @@
+"""One reader's session: ties what the window reports to the search, the shelf and the viewer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QObject, Qt
+from PySide6.QtGui import QCursor, QKeySequence, QPixmap, QShortcut
+
+from medsearch_desktop import queries, settings
+from medsearch_desktop.gui import (
+    asking,
+    background,
+    bottom_dock,
+    bridge,
+    chips,
+    collection_list,
+    dialogs,
+    drop_zones,
+    drops,
+    intake,
+    keeping,
+    keys,
+    library,
+    main_window,
+    open_case,
+    problems,
+    results_model,
+    search_box,
+    searching,
+    study_strip,
+    terms,
+    theme,
+    viewing,
+)
+from medsearch_desktop.imaging import isolated
+from medsearch_desktop.viewer import slice_pane
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the session ties together; built and closed by `app`."""
+
+    window: main_window.MainWindow
+    work: background.Background
+    shelf: keeping.Keeping
+    worker: bridge.Bridge
+    viewing: viewing.Viewing
+    intake: intake.Intake
+    library: library.Library
+    searching: searching.Searching
+    asking: asking.Asking
+    readers: isolated.Readers
+    zones: drop_zones.DropZones
+
+
+class Session(QObject):
+    """Connects the parts; holds only which chip stands for which open series."""
+
+    def __init__(self, parts: Parts, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._parts = parts
+        self._window, self._search, self._asking = parts.window, parts.searching, parts.asking
+        self._box = parts.window.search_bar.box
+        self._panel = parts.window.results
+        self._model = self._panel.view.results_model()
+        self._chip_of: dict[study_strip.SeriesKey, queries.Term] = {}
+        self._connect_results()
+        self._connect_opening()
+        self._connect_collections()
+        self._connect_menus()
+
+    # results
+
+    def _connect_results(self) -> None:
+        view, panel = self._panel.view, self._panel
+        view.open_requested.connect(self._open_hit)
+        view.star_toggled.connect(self._toggle_star)
+        view.thumb_given.connect(self._give_thumb)
+        view.more_like_requested.connect(
+            lambda hit: self._more_like(hit.case.case_id, hit.collection, hit.case.title)
+        )
+        panel.undo_requested.connect(self._search.undo)
+        panel.stop_requested.connect(self._stop)
+        panel.retry_requested.connect(self._asking.ask)
+        panel.open_files_requested.connect(self._open_files)
+        panel.recent_requested.connect(lambda: self._window.menus.recent.popup(QCursor.pos()))
+        favourites = self._window.bottom.favourites
+        favourites.kept_changed.connect(self._model.set_kept)
+        favourites.open_requested.connect(self._open_favourite)
+        favourites.more_like_requested.connect(
+            lambda kept: self._more_like(kept.case_id, kept.collection, kept.title)
+        )
+        self._parts.shelf.failed.connect(self._panel.problems.show_error)
+        favourites.reload()
+
+    def _stop(self) -> None:
+        self._search.stop()
+        self._panel.show_stopped(self.tr("Stopped."))
+
+    def _give_thumb(self, hit: queries.Hit, thumb: int) -> None:
+        self._model.set_verdict(hit, thumb)
+        self._search.thumb(hit, thumb)
+
+    def _toggle_star(self, hit: queries.Hit) -> None:
+        favourites = self._window.bottom.favourites
+        if self._model.is_kept(hit):
+            self._model.set_is_kept(hit, False)
+            favourites.let_go(hit.case.case_id, hit.collection)
+            return
+        self._model.set_is_kept(hit, True)
+
+        def read() -> bytes:
+            return open_case.stored_bytes(hit.thumbnail) if hit.thumbnail else b""
+
+        self._parts.work.run(
+            read,
+            then=lambda content: favourites.keep(hit, content),
+            failed=self._panel.problems.show_error,
+        )
+
+    def _open_hit(self, hit: queries.Hit) -> None:
+        self._model.set_opened(results_model.key_of(hit))
+        self._parts.viewing.show_case(open_case.wanted_from_hit(hit))
+
+    def _open_favourite(self, kept: object) -> None:
+        refs = (kept.image,) if kept.image is not None else ()
+        self._parts.viewing.show_case(open_case.Wanted(kept.title, refs, (), kept.thumbnail))
+
+    def _more_like(self, case_id: str, collection: str, title: str) -> None:
+        part = chips.Part(queries.CaseTerm(case_id, collection), title or case_id)
+        self._box.set_parts((part,))
+        self._asking.ask()
+
+    # opening
+
+    def _connect_opening(self) -> None:
+        parts, window = self._parts, self._window
+        window.dropped.connect(parts.intake.take)
+        parts.zones.pasted.connect(lambda found: parts.intake.take(found, _paste_zone(found)))
+        parts.zones.drag_entered.connect(self._count_dragged)
+        self._box.pasted.connect(parts.zones.paste)
+        parts.intake.found.connect(self._take_part)
+        parts.intake.problem_met.connect(self._panel.problems.show_problem)
+        parts.intake.failed.connect(self._panel.problems.show_error)
+        parts.intake.log_requested.connect(lambda: window.bottom.show_page(bottom_dock.LOG))
+        parts.viewing.shown.connect(self._show_open)
+        parts.viewing.failed.connect(self._show_unreadable)
+        parts.viewing.picture_made.connect(self._take_picture)
+        window.strip.open_requested.connect(self._open_files)
+        window.viewer.find_requested.connect(lambda: self._find_shown(None))
+        window.viewer.find_slice_requested.connect(
+            lambda: self._find_shown(window.pane.current_index)
+        )
+        key = QShortcut(QKeySequence(keys.FIND_SIMILAR.sequence), window.pane)
+        key.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        key.activated.connect(lambda: self._find_shown(None))
+
+    def _count_dragged(self, offered: drops.Dropped) -> None:
+        if offered.paths:
+            self._parts.work.run(
+                lambda: drops.count_files(offered.paths),
+                then=self._parts.zones.set_count,
+                failed=lambda error: None,  # the name alone says enough while dragging
+            )
+
+    def _find_shown(self, index: int | None) -> None:
+        found = self._parts.intake.part_of_shown(index)
+        if found is not None:
+            self._take_part(found)
+
+    def _take_part(self, found: intake.Found) -> None:
+        part = found.part
+        if found.key is not None:
+            self._chip_of[found.key] = part.term
+            picture = self._window.strip.model.picture_of(found.key)
+            if picture is not None:
+                part = chips.Part(part.term, part.label, _small(picture))
+        if found.zone is drops.Zone.FIND:
+            self._box.set_filters(())
+            self._box.set_parts((part,))
+        else:
+            self._box.add_part(part)
+        self._asking.ask()
+
+    def _take_picture(self, key: study_strip.SeriesKey, picture: QPixmap) -> None:
+        self._window.strip.model.set_picture(key, picture)
+        if key in self._chip_of:
+            self._box.set_picture(self._chip_of[key], _small(picture))
+
+    def _show_open(self, study: object, series: object) -> None:
+        self._window.viewer.show_first_run(False)
+        self._window.strip.model.set_open(study_strip.key_of(study, series))
+        self._window.viewer.set_content(slices=len(series.slices))
+        self._window.set_title(terms.title_of(study, series))
+
+    def _show_unreadable(self, error: BaseException) -> None:
+        self._panel.problems.show_error(error)
+        self._window.bottom.log.add(self.tr("Opening"), str(error))
+
+    # collections
+
+    def _connect_collections(self) -> None:
+        known, picker = self._parts.library, self._window.search_bar.picker
+        known.changed.connect(self._show_collections)
+        known.refused.connect(lambda name, reason: self._say(problems.Kind.WARNING, name, reason))
+        known.failed.connect(self._panel.problems.show_error)
+        known.demo.progressed.connect(self._show_demo)
+        known.demo.ended.connect(lambda _: self._window.viewer.first_run.set_building(""))
+        for source in (picker, self._window.viewer.first_run):
+            source.demo_requested.connect(self._build_demo)
+            source.add_requested.connect(self._add_collection)
+        picker.chosen.connect(known.choose)
+        self._window.bottom.jobs.count_changed.connect(self._show_jobs)
+
+    def _show_collections(
+        self, known: tuple[collection_list.CollectionInfo, ...], searched: tuple[str, ...]
+    ) -> None:
+        picker = self._window.search_bar.picker
+        picker.set_collections(known, searched)
+        demo = str(self._parts.library.demo_folder)
+        picker.set_demo_offered(all(info.path != demo for info in known))
+        self._window.viewer.show_first_run(not searched and self._parts.viewing.now is None)
+        self._asking.collections_changed(searched)
+
+    def _build_demo(self) -> None:
+        self._parts.library.build_demo()
+        self._window.bottom.show_page(bottom_dock.JOBS)
+        self._window.viewer.first_run.set_building(self.tr("Building the demo collection…"))
+
+    def _show_demo(self, said: dict) -> None:
+        done, total = said.get("done"), said.get("total")
+        line = self.tr("Building the demo collection: {done} of {total}")
+        if total:
+            self._window.viewer.first_run.set_building(line.format(done=done, total=total))
+
+    def _add_collection(self) -> None:
+        folder = dialogs.choose_folder(self._window, self.tr("Add a collection folder"))
+        if folder is not None:
+            self._parts.library.add(folder)
+
+    def _show_jobs(self, running: int) -> None:
+        now = self._window.bottom.jobs.running()
+        self._window.say_job(f"{now[0].title} · {now[0].line}" if running else "")
+
+    # menus
+
+    def _connect_menus(self) -> None:
+        window, view = self._window, self._panel.view
+        window.menus.connect_all(
+            {
+                "open_files": self._open_files,
+                "open_folder": self._open_folder,
+                "paste": self._parts.zones.paste,
+                "close_all": self._close_all,
+                "quit": window.close,
+                "focus_viewer": window.pane.setFocus,
+                "focus_results": view.setFocus,
+                "focus_shelf": lambda: window.bottom.show_page(bottom_dock.FAVOURITES),
+                "cards_small": lambda: view.set_card_size("S"),
+                "cards_medium": lambda: view.set_card_size("M"),
+                "cards_large": lambda: view.set_card_size("L"),
+                "search": self._box.ask,
+                "focus_search": self._box.words.setFocus,
+                "new_search": self._new_search,
+                "undo": self._search.undo,
+                "choose_collections": window.search_bar.picker.open_list,
+                "add_collection": self._add_collection,
+                "build_demo": self._build_demo,
+                "show_keys": lambda: dialogs.show_keys(window),
+                "about": lambda: dialogs.show_about(window),
+            }
+        )
+        window.menus.on_against(self._asking.ask)
+
+    def _open_files(self) -> None:
+        if paths := dialogs.choose_files(self._window):
+            self._parts.intake.open(paths)
+
+    def _open_folder(self) -> None:
+        folder = dialogs.choose_folder(self._window, self.tr("Open a folder"))
+        if folder is not None:
+            self._parts.intake.open([folder])
+
+    def _close_all(self) -> None:
+        self._parts.viewing.clear()
+        self._window.strip.model.clear()
+        self._window.viewer.set_content(slices=0)
+        self._window.pane.set_message(self.tr("Drop a study or an image here, or open a case."))
+        self._window.set_title("")
+
+    def _new_search(self) -> None:
+        self._box.words.clear()
+        self._box.set_filters(())
+        self._box.set_parts(())
+        self._box.set_mode(search_box.Mode.BOTH)
+        self._asking.ask()
+
+    def _say(
+        self, kind: problems.Kind, title: str, line: str = "", action: str = "", act: object = None
+    ) -> None:
+        self._panel.problems.show_problem(problems.Problem(kind, title, line, action, act))
+
+
+def furnish(
+    window: main_window.MainWindow,
+    work: background.Background,
+    shelf: keeping.Keeping,
+    folders: settings.Folders,
+    chosen: settings.Settings,
+) -> Parts:
+    """Put the pane into the window and everything behind it, and tie it together."""
+    pane = slice_pane.SlicePane(theme.overlay_colours())
+    pane.set_overlays_hidden(chosen.viewer.hide_overlays)
+    window.furnish(pane, shelf)
+    pane.set_message(window.tr("Drop a study or an image here, or open a case."))
+    readers = isolated.Readers(2)
+    worker = bridge.Bridge(folders.home, window)
+    view = viewing.Viewing(readers, work, pane, window)
+    taken = intake.Intake(view, work, window.strip, window.bottom.jobs, window.bottom.log, window)
+    taken.set_scratch(folders.scratch)
+    known = library.Library(folders, work, window.bottom.jobs, window)
+    search = searching.Searching(worker, shelf, window)
+    asks = asking.Asking(window, search, worker, shelf, known, chosen.search.limit)
+    zones = drop_zones.DropZones(window)
+    parts = Parts(window, work, shelf, worker, view, taken, known, search, asks, readers, zones)
+    Session(parts, window)
+    return parts
+
+
+def _paste_zone(found: drops.Dropped) -> drops.Zone:
+    """Pasted words are added to the question; what can be opened begins a new one."""
+    return drops.Zone.FIND if found.has_pixels else drops.Zone.ADD
+
+
+def _small(picture: QPixmap) -> QPixmap:
+    side = theme.px(24)
+    mode = Qt.TransformationMode.SmoothTransformation
+    return picture.scaled(side, side, Qt.AspectRatioMode.KeepAspectRatio, mode)

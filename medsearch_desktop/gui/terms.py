@@ -1,0 +1,99 @@
+"""Terms made of what is open, and their words on a chip."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from PySide6.QtCore import QCoreApplication
+from PySide6.QtGui import QPixmap
+
+from medsearch_desktop import cases, queries
+from medsearch_desktop.gui import chips
+from medsearch_desktop.imaging import study as studies
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# Only the start of long words fits on a chip.
+_LABEL_LENGTH = 80
+
+
+def _tr(words: str) -> str:
+    return QCoreApplication.translate("terms", words)
+
+
+def file_of(ref: cases.ImageRef) -> str:
+    """Return the file on disk that an image comes from: the archive, or the file of an array."""
+    return ref.path.split("!/", 1)[0].split("#", 1)[0]
+
+
+def source_of(study: studies.Study, series: studies.Series) -> str:
+    """Return the path by which the engine finds a series again.
+
+    The folder, archive or file that was opened; where many single files were,
+    their common folder.
+    """
+    files = list(dict.fromkeys(file_of(ref) for ref in series.slices))
+    if len(files) == 1:
+        return files[0]
+    for opened in study.paths:
+        if all(_is_inside(file, opened) for file in files):
+            return opened
+    return os.path.commonpath(files)
+
+
+def term_of_series(study: studies.Study, series: studies.Series) -> queries.Term:
+    """Return the term that asks by a whole series; a single image asks as an image."""
+    if len(series.slices) == 1:
+        return queries.ImageTerm(series.slices[0])
+    return queries.VolumeTerm(source_of(study, series), series.series_uid)
+
+
+def label_of_series(study: studies.Study, series: studies.Series) -> str:
+    """Return a few words for a series, without anything that names a patient."""
+    words = " ".join(dict.fromkeys(filter(None, (series.modality, series.body_part.lower()))))
+    words = words or _tr("Image")
+    if len(series.slices) > 1:
+        return _tr("{what}, {n} slices").format(what=words, n=len(series.slices))
+    return words
+
+
+def label_of_slice(series: studies.Series, index: int) -> str:
+    """Return a few words for one slice of a series."""
+    words = " ".join(filter(None, (series.modality, _tr("slice {n}").format(n=index + 1))))
+    return f"{words}/{len(series.slices)}"
+
+
+def part_of(term: queries.Term, picture: QPixmap | None = None) -> chips.Part:
+    """Return the chip of a term that comes from the history or the command line."""
+    return chips.Part(term, label_of(term), picture)
+
+
+def label_of(term: queries.Term) -> str:
+    """Return the words of a term alone, with nothing else known about it."""
+    if isinstance(term, queries.TextTerm):
+        return term.words[:_LABEL_LENGTH]
+    if isinstance(term, queries.CaseTerm):
+        return _tr("Case {id}").format(id=term.case_id[:24])
+    path = Path(term.path if isinstance(term, queries.VolumeTerm) else file_of(term.ref))
+    return _tr("Pasted picture") if _DIGEST.fullmatch(path.stem) else path.name
+
+
+def label_of_query(query: queries.Query) -> str:
+    """Return one line for a question, for the menu of recent searches."""
+    words = [label_of(term) for term in query.terms]
+    words += [filter_.value for filter_ in query.filters]
+    line = " + ".join(words)
+    return line if len(line) <= _LABEL_LENGTH else line[: _LABEL_LENGTH - 1] + "…"
+
+
+def title_of(study: studies.Study | None, series: studies.Series | None) -> str:
+    """Return what the window's title says of what is open: never a name, an id or a file."""
+    if study is None or series is None:
+        return ""
+    part = series.body_part.replace("_", " ").lower()
+    return " ".join(filter(None, (series.modality, part))) or _tr("Image")
+
+
+def _is_inside(file: str, folder: str) -> bool:
+    return file == folder or Path(file).is_relative_to(folder)
