@@ -16,13 +16,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from medsearch_desktop import settings
+
 # The long tier (`make trial`) asks every property far more often.
 hypothesis.settings.register_profile("trial", max_examples=1000, deadline=None)
 hypothesis.settings.register_profile("test", deadline=None)
 hypothesis.settings.load_profile("trial" if os.environ.get("MEDSEARCH_TRIAL") else "test")
 
-for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-    os.environ[_name] = "1"
+settings.offline()
 
 
 @pytest.fixture

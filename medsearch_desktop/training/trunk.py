@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from medsearch_desktop import errors
+from medsearch_desktop import errors, settings
 
 SIDE = 224
 FEATURES = 1280
@@ -85,6 +85,7 @@ def export(sha256: str, target: Path) -> float:
         arrays = load_file(converted)
     pixels, expected = arrays.pop("check.pixels"), arrays.pop("check.features")
     _write_onnx(arrays, target)
+    settings.offline()  # before the import, which starts telemetry
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])

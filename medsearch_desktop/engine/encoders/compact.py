@@ -80,6 +80,7 @@ class Trunks:
     """The two frozen networks of a folder, without the heads."""
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        settings.offline()  # before the import, which starts telemetry
         import onnxruntime
         import tokenizers
 
