@@ -35,6 +35,9 @@ bench:
 screenshots:
 	@$(PYTHON) packaging/install.py --for test
 	$(XVFB) $(V)/python packaging/screenshots.py screenshots
+	mkdir -p docs/pictures
+	cp screenshots/study-1920x1080.png screenshots/words-1366x768.png \
+	  screenshots/favourites-1920x1080.png screenshots/drop-zones-1366x768.png docs/pictures/
 
 # Writes the locks anew after a change of dependencies (needs uv).
 lock:

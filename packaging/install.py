@@ -22,8 +22,8 @@ TORCH = "2.13.0"
 TORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 TORCH_LOCK = "requirements/torch.lock"
 SIZES = {
-    "run": "about 0.8 GB to download, 2.1 GB on disk",
-    "test": "about 0.9 GB to download, 2.4 GB on disk",
+    "run": "about 0.7 GB to download, 2.4 GB on disk",
+    "test": "about 0.8 GB to download, 2.7 GB on disk",
 }
 
 

@@ -37,6 +37,8 @@ application.exec()
 
 def _child(code: list[str], home: Path) -> dict[str, float]:
     environment = {**os.environ, "MEDSEARCH_HOME": str(home), "PYTHONPATH": str(_HERE.parent)}
+    # An installed program has its byte code beside it.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [sys.executable, *code], check=True, capture_output=True, text=True, env=environment
     )
