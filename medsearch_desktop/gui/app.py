@@ -43,7 +43,7 @@ class App:
 
     def start(self, options: argparse.Namespace) -> None:
         """Furnish the window and begin the work that it does not wait for."""
-        from medsearch_desktop.gui import session
+        from medsearch_desktop.gui import drops, session
 
         if self.is_closed:
             return
@@ -53,10 +53,11 @@ class App:
         self.parts.library.load(tuple(options.collection))
         scratch = self.folders.scratch
         self.work.run(lambda: _sweep(scratch), then=lambda _: None, failed=lambda error: None)
-        if options.paths:
-            self.parts.intake.open(options.paths)
         if options.text:
             self.parts.asking.ask_words(options.text)
+        if options.paths:
+            zone = drops.Zone.ADD if options.text else drops.Zone.FIND
+            self.parts.intake.take(drops.Dropped(paths=tuple(options.paths)), zone)
 
     def close(self) -> None:
         """Stop the worker, the readers, the threads and the shelf; twice changes nothing."""

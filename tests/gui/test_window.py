@@ -317,6 +317,14 @@ def test_that_a_facet_narrows_the_answer_and_clear_widens_it(program, toys):
     assert {hit.case.facets.modality for hit in started.model.hits()} == {"CT", "MR"}
 
 
+def test_that_a_path_on_the_command_line_is_opened_and_asked_by_as_a_drop_is(
+    program, toys, pictures
+):
+    started = program(str(pictures / "red.png"))
+    started.wait(lambda: started.model.hits() and pane_is_filled(started))
+    assert started.hit(1).case.title == "red square"
+
+
 def test_that_words_on_the_command_line_and_paths_are_taken_at_the_start(program, toys, pictures):
     started = program(str(pictures / "red.png"), "--text", "blue")
     started.wait(started.answered)
