@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -100,6 +101,7 @@ def _demo(command: argparse.ArgumentParser) -> None:
 def _device(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device",
+        type=_device_name,
         default=None,
         metavar="auto|cpu|cuda|cuda:N|mps",
         help="where the encoder runs; default: MEDSEARCH_DEVICE, else auto",
@@ -253,6 +255,17 @@ def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG.toml", type=Path)
     command.add_argument("--data", metavar="DIR", type=Path, help="goes before the recipe's own")
     command.add_argument("--out", metavar="DIR", type=Path, help="goes before the recipe's own")
+
+
+def is_device(name: str) -> bool:
+    """Say whether a word names a kind of device: auto, cpu, mps, cuda or cuda:N."""
+    return re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", name) is not None
+
+
+def _device_name(text: str) -> str:
+    if not is_device(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of auto, cpu, mps, cuda and cuda:N")
+    return text
 
 
 def _positive(text: str) -> int:

@@ -26,6 +26,12 @@ SKIPPED = "skipped.csv"
 _OURS = frozenset(("building", "segments", "words", "generations", "writer.lock", SKIPPED))
 
 
+class NothingUsableError(errors.CollectionError):
+    """No input of a build became a case."""
+
+    action = "Read skipped.csv, correct the inputs and run the command again."
+
+
 @dataclass(frozen=True)
 class Options:
     """How a collection is written: where, under what name, and how much at a time."""
@@ -52,6 +58,7 @@ class Report:
     resumed: int = 0
     skipped: list[sources.Skipped] = field(default_factory=list)
     encoder: str = ""
+    notices: list[str] = field(default_factory=list)
     interrupted: bool = False
     took_s: float = 0.0
 
@@ -133,14 +140,20 @@ def _writer(
 
 
 def _publish(writer: collection.CollectionWriter, report: Report) -> None:
+    if report.added + report.resumed == 0 and (writer.path / manifest.NAME).exists():
+        standing = manifest.read(writer.path)
+        report.name, report.generation = standing.name, standing.generation
+        report.cases = standing.counts.cases
+        report.notices.append("Nothing new was found in the inputs; the collection is as it was.")
+        return
     if report.added + report.resumed == 0 and report.skipped:
         first = report.skipped[0]
-        raise errors.CollectionError(
+        raise NothingUsableError(
             f"None of the {len(report.skipped)} inputs could be used; the first, {first.path}: "
             f"{first.reason}"
         )
     if report.added + report.resumed == 0:
-        raise errors.CollectionError("There was nothing to read in the inputs.")
+        raise NothingUsableError("There was nothing to read in the inputs.")
     published = writer.commit()
     report.name, report.generation = published.name, published.generation
     report.cases = published.counts.cases

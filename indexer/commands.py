@@ -17,7 +17,7 @@ from medsearch_desktop.engine import manifest
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
-from . import build, inputs, inspection, progress, search, sources, tables
+from . import arguments, build, inputs, inspection, progress, search, sources, tables
 from . import models as model_folders
 
 DONE, FAILED, USAGE, SKIPPED, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -96,12 +96,13 @@ def _written(
     )
     if total is not None and given.limit is not None:
         total = min(total, given.limit)
-    named = [path.name for path in wanted.paths]
+    named = [f"{path.parent.name}/{path.name}".lstrip("/") for path in wanted.paths]
     with _interruptible() as stop:
         report = build.write(
             build.reader(wanted), named, encoder, options, setting.shown, total=total, stop=stop
         )
     setting.shown.end("", report.added, skipped=len(report.skipped))
+    report.notices += search.device_notices(_device(given), encoder.card)
     return _outcome(report)
 
 
@@ -110,6 +111,7 @@ def _outcome(report: build.Report) -> Outcome:
         f"{report.name or report.out}: {report.added:,} cases with {report.images:,} images added "
         f"in {report.took_s:.1f} s; {report.cases:,} cases in all. Encoder {report.encoder}."
     ]
+    told += report.notices
     if report.resumed:
         told.append(f"{report.resumed:,} cases were there from the interrupted build.")
     status = DONE
@@ -217,9 +219,10 @@ def _encoders(given: argparse.Namespace, setting: Setting) -> Outcome:
     else:
         encoder = base.find(given.name, models=models, device=_device(given))
     report = inspection.check_encoder(encoder)
+    notices = search.device_notices(_device(given), encoder.card)
     verdict = "It runs here." if report["ok"] else "Its vectors are not of unit length."
     status = DONE if report["ok"] else FAILED
-    return Outcome(status, report, [inspection.encoder_line(report), verdict])
+    return Outcome(status, report, [inspection.encoder_line(report), *notices, verdict])
 
 
 def _check(given: argparse.Namespace, setting: Setting) -> Outcome:
@@ -246,7 +249,12 @@ def _inputs(given: argparse.Namespace) -> inputs.Inputs:
 
 
 def _device(given: argparse.Namespace) -> str:
-    return given.device or os.environ.get("MEDSEARCH_DEVICE") or "auto"
+    chosen: str = given.device or os.environ.get("MEDSEARCH_DEVICE") or "auto"
+    if not arguments.is_device(chosen):
+        raise errors.QuerySyntaxError(
+            f"MEDSEARCH_DEVICE is {chosen!r}, which is none of auto, cpu, mps, cuda and cuda:N."
+        )
+    return chosen
 
 
 @contextmanager

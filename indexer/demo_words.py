@@ -15,11 +15,18 @@ _KINDS = {
     "CT": "Computed tomography (CT)",
     "MR": "Magnetic resonance imaging (MR, MRI)",
     "DX": "Radiograph (X-ray)",
+    "CR": "Radiograph (X-ray)",
     "US": "Ultrasound",
     "NM": "Nuclear medicine scan (scintigraphy)",
     "RTIMAGE": "Radiotherapy portal image",
 }
-_SHORT = {"DX": "Radiograph", "US": "Ultrasound", "NM": "Scintigraphy", "RTIMAGE": "Portal image"}
+_SHORT = {
+    "DX": "Radiograph",
+    "CR": "Radiograph",
+    "US": "Ultrasound",
+    "NM": "Scintigraphy",
+    "RTIMAGE": "Portal image",
+}
 # Image Type, value 3 (DICOM PS3.3 C.8.5.6.1.1 for ultrasound, C.8.3.1.1.1 and others).
 _IMAGE_TYPES = {
     "SMALL PARTS": "Small parts examination.",

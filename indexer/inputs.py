@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +29,13 @@ class Inputs:
 def read(
     inputs: Inputs, reading: sources.Reading, *, known: Sequence[str] = ()
 ) -> Iterator[cases.Case | sources.Skipped]:
-    """Yield the cases of all inputs; an id that came before, or is `known`, is skipped."""
+    """Yield the cases of all inputs; an id that came before, or is `known`, is skipped.
+
+    A picture or volume whose id came before out of another input is another
+    file: its id gets the names of the folders of its input before it.
+    """
     seen = set(known)
+    files: set[str] = set()
     for path in inputs.paths:
         for found in _read(path, inputs, reading):
             if isinstance(found, cases.Case):
@@ -39,6 +46,9 @@ def read(
                         "Its name or words are not Unicode; rename the file.",
                     )
                     continue
+                is_new_file = _is_file(found) and _file(found) not in files
+                if found.case_id in seen and is_new_file:
+                    found = dataclasses.replace(found, case_id=_free_id(found, path, seen))
                 if found.case_id in seen:
                     yield sources.Skipped(
                         found.images[0].ref.path if found.images else str(path),
@@ -46,7 +56,28 @@ def read(
                     )
                     continue
                 seen.add(found.case_id)
+                if is_new_file:
+                    files.add(_file(found))
             yield found
+
+
+def _is_file(case: cases.Case) -> bool:
+    """Say whether a case is one picture or volume, named by its path alone."""
+    return bool(case.images) and not case.study and not case.text
+
+
+def _file(case: cases.Case) -> str:
+    return os.path.realpath(case.images[0].ref.path)
+
+
+def _free_id(case: cases.Case, source: Path, seen: set[str]) -> str:
+    """Return the id with as many folder names of its input before it as make it a new one."""
+    folders = (source if source.is_dir() else source.parent).parts
+    for count in range(1, len(folders)):
+        named = "/".join((*folders[-count:], case.case_id))
+        if named not in seen:
+            return named
+    return case.case_id
 
 
 def _is_unicode(case: cases.Case) -> bool:

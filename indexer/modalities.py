@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# One code for one kind of picture, so that one filter finds them all. DICOM has CR (storage
-# plates), DX (digital detectors) and XR-like words of other sources for radiographs; a caption
-# that says "X-ray" does not tell which, so all of them are DX. Codes: DICOM PS3.3 C.7.3.1.1.1.
+# DICOM has CR (storage plates) and DX (digital detectors) for radiographs; a source that gives
+# the very code is believed and keeps it. A caption that says "X-ray", "XR" or "radiograph" does
+# not tell which, so such words are DX. Codes: DICOM PS3.3 C.7.3.1.1.1.
 _RADIOGRAPH = "DX"
 
 # The first pattern found in the words decides: "CT angiography" is CT, "MR angiography" is MR,
@@ -34,7 +34,23 @@ _PATTERNS: tuple[tuple[str, str], ...] = (
 _COMPILED = tuple((re.compile(rf"\b(?:{words})\b"), code) for words, code in _PATTERNS)
 # Codes that stand as they are; no sentence holds them by chance.
 _CODES = frozenset(
-    ("AU", "BI", "BMD", "DG", "DOC", "ECG", "EEG", "EPS", "FID", "GM", "HC", "HD", "IO", "IVOCT")
+    (
+        "AU",
+        "BI",
+        "BMD",
+        "CR",
+        "DG",
+        "DOC",
+        "ECG",
+        "EEG",
+        "EPS",
+        "FID",
+        "GM",
+        "HC",
+        "HD",
+        "IO",
+        "IVOCT",
+    )
     + ("KER", "KO", "LEN", "LS", "OAM", "OPM", "OPT", "OPTBSV", "OPTENF", "OPV", "OSS", "PLAN")
     + ("PR", "PX", "REG", "RESP", "RG", "RTDOSE", "RTIMAGE", "RTPLAN", "RTRECORD", "RTSTRUCT")
     + ("RWV", "SR", "SRF", "STAIN", "TG", "VA", "XC")
@@ -45,7 +61,7 @@ def code(words: str) -> str:
     """Return the DICOM code that words stand for, or "" where they name no modality.
 
     Case, hyphens and strokes make no difference: "chest x Ray", "X-ray", "CXR",
-    "XR", "CR" and "radiograph" are "DX"; "T2 weighted" is "MR".
+    "XR" and "radiograph" are "DX", "T2 weighted" is "MR"; the code "CR" stays "CR".
     """
     if words.strip().upper() in _CODES:
         return words.strip().upper()

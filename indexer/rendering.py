@@ -40,7 +40,7 @@ def prepared(
     """Yield each case with its pictures, in order, a few being read ahead.
 
     An image that cannot be read is left out and listed; a case that loses all
-    its images is skipped.
+    its images is skipped. Blank slices are left out where others are not.
     """
     ahead: deque[Future[Prepared | sources.Skipped]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="reading")
@@ -84,12 +84,25 @@ def _prepare(
             pictures.append(picture)
     if found.images and not kept:
         return skipped[0]
+    kept, pictures = _without_blank(kept, pictures)
     return Prepared(
         dataclasses.replace(found, images=tuple(kept)),
         tuple(pictures),
         tuple(thumbnail(picture) for picture in pictures),
         tuple(skipped),
     )
+
+
+def _without_blank(
+    images: list[cases.CaseImage], pictures: list[np.ndarray]
+) -> tuple[list[cases.CaseImage], list[np.ndarray]]:
+    """Return images and pictures without the blank ones, unchanged where all are blank."""
+    if len(images) < 2:
+        return images, pictures
+    shown = [number for number, picture in enumerate(pictures) if not views.is_blank(picture)]
+    if not shown:
+        return images, pictures
+    return [images[number] for number in shown], [pictures[number] for number in shown]
 
 
 def _pictures(

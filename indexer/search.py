@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +38,10 @@ def terms(given: Sequence[Given], home: str = "") -> tuple[queries.Term, ...]:
         sign = -1.0 if option.startswith("not-") else 1.0
         weighted = _WEIGHTED.match(value)
         weight = sign * (float(weighted["weight"]) if weighted else 1.0)
+        if weight == 0:
+            raise errors.QuerySyntaxError(
+                f"--{option} {value} has the weight 0, so it asks nothing."
+            )
         plain = weighted["value"] if weighted else value
         kind = option.removeprefix("not-")
         if not plain.strip():
@@ -74,13 +80,17 @@ def query(
 
     Raises QuerySyntaxError for what is not understood or out of range.
     """
-    paths = tuple(str(Path(folder).absolute()) for folder in folders)
+    # A collection that is given twice is searched once.
+    paths = tuple(dict.fromkeys(os.path.abspath(folder) for folder in folders))
     asked = terms(given, home=paths[0] if len(paths) == 1 else "")
     chosen = tuple(f for expression in expressions for f in filters.parse(expression))
     if not asked and not chosen:
         raise errors.QuerySyntaxError(
             "There is nothing to search for: give --text, --image, --volume, --like or --filter."
         )
+    strength = options.get("min_strength")
+    if strength is not None and not 0 <= strength <= 100:
+        raise errors.QuerySyntaxError(f"--min-strength is 0 to 100 percent, not {strength:g}.")
     try:
         return queries.Query(asked, chosen, paths, **options)
     except ValueError as error:
@@ -98,8 +108,12 @@ def ask(
         readers = isolated.Readers(1)
         opened.callback(readers.close)
 
+        told: list[str] = []
+
         def encoder_for(card: base.EncoderCard) -> base.Encoder:
-            return base.find(card.name, models=folders.models, device=device)
+            found = base.find(card.name, models=folders.models, device=device)
+            told.extend(device_notices(device, found.card))
+            return found
 
         answers = search.search(
             asked,
@@ -109,7 +123,15 @@ def ask(
             on_progress=lambda done, total: shown.step("Reading slices", done, total),
         )
         # The last is the complete one.
-        return list(answers)[-1]
+        last = list(answers)[-1]
+        return dataclasses.replace(last, notices=(*last.notices, *told))
+
+
+def device_notices(wanted: str, card: base.EncoderCard) -> list[str]:
+    """Return a sentence where a GPU was asked for by name and the encoder does without it."""
+    if wanted in ("auto", "cpu") or card.device != "cpu":
+        return []
+    return [f"The encoder {card.name} runs on the CPU, not on {wanted}."]
 
 
 def to_json(asked: queries.Query, found: queries.Results) -> dict[str, Any]:
@@ -129,12 +151,7 @@ def to_json(asked: queries.Query, found: queries.Results) -> dict[str, Any]:
 
 def notices(asked: queries.Query, found: queries.Results) -> tuple[str, ...]:
     """Return what was left out or not regarded, as sentences."""
-    if asked.min_strength is None or any(hit.strength is not None for hit in found.hits):
-        return found.notices
-    return (
-        *found.notices,
-        "--min-strength was not regarded: the strength of matches is not calibrated.",
-    )
+    return found.notices
 
 
 def _hit(hit: queries.Hit) -> dict[str, Any]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from medsearch_desktop import cases, errors
 from medsearch_desktop.engine import views
+from medsearch_desktop.imaging import files as opened_files
 from medsearch_desktop.imaging import isolated, study
 
 from . import wording
@@ -21,6 +23,12 @@ NIFTI = (".nii", ".nii.gz")
 _NOT_IMAGES = frozenset(
     ("SEG", "SR", "PR", "KO", "REG", "FID", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "DOC")
 )
+
+# As long as numbers of patients, examinations and dates are, and numbers of sequences are not.
+_LONG_NUMBER = re.compile(r"\d{5,}")
+_LETTERS = re.compile(r"[^\W\d_]+")
+# From this length on a part of a name is removed inside longer words too ("SmithHead").
+_UNLIKELY_BY_CHANCE = 5
 
 
 @dataclass(frozen=True)
@@ -66,33 +74,17 @@ def pictures(root: Path) -> Iterator[cases.Case | Skipped]:
         if not path.is_file():
             yield Skipped(str(path), "There is no such file.")
             continue
-        inner = path.relative_to(root) if root.is_dir() else Path(path.name)
-        title = " ".join(path.stem.replace("_", " ").split())
-        yield cases.Case(
-            case_id=inner.as_posix(),
-            title=title[:1].upper() + title[1:],
-            labels=(inner.parent.name,) if inner.parent.name else (),
-            provenance=cases.Provenance(source=_name(root)),
-            images=(cases.CaseImage(cases.ImageRef(str(path))),),
-        )
+        yield _case_of_file(str(path), root, (cases.CaseImage(cases.ImageRef(str(path))),))
 
 
 def volumes(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
     """Yield a case for each NIfTI file below `root`."""
     for path in files(root, NIFTI):
-        inner = path.relative_to(root) if root.is_dir() else Path(path.name)
         for found in reading.readers.open_paths([path]):
             if isinstance(found, study.Refused):
                 yield Skipped(found.path, found.reason)
                 continue
-            name = inner.as_posix().removesuffix(".gz").removesuffix(".nii")
-            title = " ".join(name.rsplit("/", 1)[-1].replace("_", " ").split())
-            yield cases.Case(
-                case_id=name,
-                title=title[:1].upper() + title[1:],
-                provenance=cases.Provenance(source=_name(root)),
-                images=images(found, reading.slices_per_volume),
-            )
+            yield _case_of_file(str(path), root, images(found, reading.slices_per_volume))
 
 
 def studies(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
@@ -103,19 +95,45 @@ def studies(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
         elif is_dicom(found):
             yield case_of_study(found, reading.slices_per_volume, _name(root))
         else:
-            for path in found.paths:
-                only = [Path(path)] if Path(path).suffix.lower() in PICTURES else []
-                for one in only:
-                    yield from pictures(one)
-                if not only:
-                    yield from volumes(Path(path), reading)
+            yield _case_of_file(found.paths[0], root, images(found, reading.slices_per_volume))
+
+
+def _case_of_file(path: str, root: Path, shown: tuple[cases.CaseImage, ...]) -> cases.Case:
+    """Return the case of a picture or volume below `root`, which may be an archive.
+
+    Its id is the path from `root` on, that of a volume without the suffix. The
+    folder that a picture lies in is its label.
+    """
+    inner = _inner(path, root)
+    is_picture = inner.suffix.lower() in PICTURES
+    name = str(inner) if is_picture else str(inner).removesuffix(".gz").removesuffix(".nii")
+    stem = inner.stem if is_picture else PurePosixPath(name).name
+    title = " ".join(stem.replace("_", " ").split())
+    folder = inner.parent.name
+    # An archive is a place and no label: its name inside a path ends with the separator's mark.
+    is_label = is_picture and folder and not folder.endswith(opened_files.INSIDE[0])
+    return cases.Case(
+        case_id=name,
+        title=title[:1].upper() + title[1:],
+        labels=(folder,) if is_label else (),
+        provenance=cases.Provenance(source=_name(root)),
+        images=shown,
+    )
+
+
+def _inner(path: str, root: Path) -> PurePosixPath:
+    """Return the path from `root` on; the name alone where `root` is the file itself."""
+    if root.is_dir():
+        return PurePosixPath(Path(path).relative_to(root).as_posix())
+    archive, member = opened_files.split(path)
+    return PurePosixPath(member or Path(archive).name)
 
 
 def images(opened: study.Study, slices: int) -> tuple[cases.CaseImage, ...]:
     """Return the images that stand for a study: all of a small series, `slices` of a volume."""
     shown = [s for s in opened.series if s.modality not in _NOT_IMAGES]
     return tuple(
-        cases.CaseImage(series.slices[index], text=series.description)
+        cases.CaseImage(series.slices[index], text=anonymous(series.description, opened))
         for series in shown
         for index in views.volume_slices(series, slices)
     )
@@ -145,11 +163,11 @@ def case_of_study(opened: study.Study, slices: int, source: str) -> cases.Case |
             "age": "" if opened.age.startswith("000Y") else opened.age,
         }
     )
-    described = dict.fromkeys(s.description for s in shown if s.description)
-    text = ". ".join(described)
+    described = dict.fromkeys(anonymous(s.description, opened) for s in shown)
+    text = ". ".join(filter(None, described))
     return cases.Case(
         case_id=digest("study", opened.study_uid),
-        title=wording.study_title(main.description, facets),
+        title=wording.study_title(anonymous(main.description, opened), facets),
         text=text,
         facets=facets,
         provenance=cases.Provenance(source=source),
@@ -158,6 +176,37 @@ def case_of_study(opened: study.Study, slices: int, source: str) -> cases.Case |
         study=digest("study", opened.study_uid),
         extra=given,
     )
+
+
+def anonymous(description: str, opened: study.Study) -> str:
+    """Return a description without what names the patient or the examination.
+
+    Descriptions are free text, and some places write names and numbers into
+    them. Taken out, ignoring case: each part of the patient's name of three
+    letters or more (two in scripts without capitals, whose names are short),
+    the Patient ID, the accession number, and numbers of five digits or more.
+    """
+    left = description
+    for secret in _secrets(opened):
+        found = re.escape(secret)
+        if len(secret) < _UNLIKELY_BY_CHANCE:
+            found = rf"(?<![^\W_]){found}(?![^\W_])"
+        left = re.sub(found, " ", left, flags=re.IGNORECASE)
+    left = _LONG_NUMBER.sub(" ", left)
+    if left == description:
+        return description
+    return " ".join(left.split()).strip(" ,;:^_-/")
+
+
+def _secrets(opened: study.Study) -> list[str]:
+    """Return the names and numbers to take out, the longest first."""
+    parts = [
+        part
+        for part in _LETTERS.findall(opened.patient_name)
+        if len(part) >= (2 if part.upper() == part.lower() else 3)
+    ]
+    numbers = [value.strip() for value in (opened.patient_id, opened.accession_number)]
+    return sorted(filter(None, (*parts, *numbers)), key=len, reverse=True)
 
 
 def one(path: Path, reading: Reading) -> tuple[cases.CaseImage, ...] | Skipped:

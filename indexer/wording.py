@@ -44,7 +44,10 @@ def age_years(given: str) -> float | None:
     found = _DICOM_AGE.match(given.strip())
     if found is None:
         return None
-    years = float(found[1]) * _YEARS[(found[2] or "Y").upper()]
+    unit = (found[2] or "Y").upper()
+    years = float(found[1]) * _YEARS[unit]
+    if years == 0 and found[2] and unit == "Y":
+        return None  # "0Y" and "000Y" are what anonymisers write
     return round(years, 2) if years <= _OLDEST else None
 
 

@@ -24,7 +24,7 @@ def offline() -> None:
         "TRANSFORMERS_OFFLINE",
         "HF_HUB_DISABLE_TELEMETRY",
         "DO_NOT_TRACK",
-        # onnxruntime looks up its maker's host and keeps a device id in the user's cache without it.
+        # Without it onnxruntime looks up its maker's host and keeps a device id in a cache.
         "ORT_DISABLE_TELEMETRY",
     ):
         os.environ[name] = "1"

@@ -152,7 +152,8 @@ def volume_batches(
     """Yield (vectors of all slices so far, slices done, slices in all), batch by batch.
 
     The first yield holds a few slices spread over the volume. What is known
-    from an earlier query is yielded at once. Ends early once `cancelled`. Raises
+    from an earlier query is yielded at once. Blank slices count as done but
+    give no vector where others do. Ends early once `cancelled`. Raises
     UnreadableFileError.
     """
     known = encoders.remembered(term)
@@ -160,17 +161,29 @@ def volume_batches(
         done = max((len(rows) for rows in known.values()), default=0)
         yield known, done, done
         return
-    _, series = views.open_series(term, readers, cancelled=cancelled)
+    found = views.matching_series(term, readers, cancelled=cancelled)
+    _, series = views.longest(found)
+    if len(found) > 1 and not term.series_uid:
+        encoders.notices.append(
+            f"{len(found)} series are in {os.path.basename(term.path)}; the one with the most "
+            f"slices, {len(series.slices)}, was asked."
+        )
     total = len(views.volume_slices(series))
     so_far: dict[str, np.ndarray] = {}
     waiting: list[np.ndarray] = []
     done = 0
+    is_all_blank = True
     for _, picture in views.render_series(series, readers, cancelled=cancelled):
         waiting.append(picture)
         is_first = done == 0 and len(waiting) == views.FIRST_SLICES
         if not (is_first or len(waiting) == _BATCH or done + len(waiting) == total):
             continue
-        for digest, rows in encoders.images(waiting).items():
+        seen = [picture for picture in waiting if not views.is_blank(picture)]
+        if seen and is_all_blank:
+            so_far, is_all_blank = {}, False
+        # As long as all is blank, one blank slice stands for the volume.
+        chosen = seen or ([] if so_far else waiting[:1])
+        for digest, rows in encoders.images(chosen).items() if chosen else ():
             so_far[digest] = np.concatenate([so_far[digest], rows]) if digest in so_far else rows
         done += len(waiting)
         waiting.clear()

@@ -16,6 +16,9 @@ SLICES = 24
 # A first answer to a volume comes from this many slices.
 FIRST_SLICES = 3
 _BATCH = 16
+# Grey levels of 255 that the middle 99 % of the values of a blank picture lie within: air and
+# padding at the ends of a stack, with a little noise. Chosen well below any slice of a body.
+_BLANK_LEVELS = 6
 
 
 def volume_slices(series: study.Series, count: int = SLICES) -> tuple[int, ...]:
@@ -49,6 +52,16 @@ def open_series(
 
     Raises UnreadableFileError when the path holds no such series.
     """
+    return longest(matching_series(term, readers, cancelled=cancelled))
+
+
+def matching_series(
+    term: queries.VolumeTerm,
+    readers: isolated.Readers,
+    *,
+    cancelled: Callable[[], bool] = isolated.never,
+) -> list[tuple[study.Study, study.Series]]:
+    """Return every series that a term may mean, at least one; raises UnreadableFileError."""
     found: list[tuple[study.Study, study.Series]] = []
     refused = ""
     for item in readers.open_paths([term.path], cancelled=cancelled):
@@ -60,7 +73,23 @@ def open_series(
         found = [f for f in found if term.series_uid in (f[1].series_uid, f[1].key)]
     if not found:
         raise errors.UnreadableFileError(term.path, refused or "it holds no such series")
+    return found
+
+
+def longest(
+    found: Sequence[tuple[study.Study, study.Series]],
+) -> tuple[study.Study, study.Series]:
+    """Return the series with the most slices, the first of several."""
     return max(found, key=lambda pair: len(pair[1].slices))
+
+
+def is_blank(picture: np.ndarray) -> bool:
+    """Say whether a picture (h, w, 3) is nearly of one colour, as slices beside the body are.
+
+    An encoder finds such a picture alike to everything.
+    """
+    low, high = np.percentile(picture.reshape(-1, picture.shape[-1]), (0.5, 99.5), axis=0)
+    return bool((high - low).max() <= _BLANK_LEVELS)
 
 
 def slice_image(loaded: volume.Volume, plane: int) -> np.ndarray:

@@ -117,6 +117,42 @@ def test_that_a_volume_finds_the_case_made_of_its_slices(run: Any, tmp_path: Pat
     assert {str(Path(path).parent) for path in paths} == {str(tmp_path / "src" / "b")}
 
 
+def test_that_an_encoder_which_does_without_the_gpu_asked_for_says_so(
+    run: Any, table: Path
+) -> None:
+    out = table.parent.parent / "c"
+    words = ("build", table, "--out", out, "--encoder", toy_encoder.NAME, "--device", "cuda:0")
+    _, report = run(*words)
+    assert report["notices"] == [f"The encoder {toy_encoder.NAME} runs on the CPU, not on cuda:0."]
+    _, answer = run("search", out, "--text", "red", "--device", "mps")
+    assert any("runs on the CPU, not on mps" in notice for notice in answer["notices"])
+
+
+def test_that_a_device_of_the_environment_is_checked_too(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSEARCH_DEVICE", "gpu")
+    status, report = run("encoders", "check", toy_encoder.NAME)
+    assert (status, report["error"]["type"]) == (2, "QuerySyntaxError")
+
+
+def test_that_a_folder_of_several_series_says_which_one_was_asked(
+    run: Any, table: Path, tmp_path: Path
+) -> None:
+    out = _built(run, table)
+    phantoms.write_ct_series(tmp_path / "two" / "a", slices=4, name="a")
+    phantoms.write_ct_series(tmp_path / "two" / "b", slices=6, name="b")
+    _, answer = run("search", out, "--volume", tmp_path / "two")
+    assert answer["notices"] == ["2 series are in two; the one with the most slices, 6, was asked."]
+
+
+def test_that_a_collection_given_twice_is_searched_once(run: Any, table: Path) -> None:
+    out = _built(run, table)
+    _, answer = run("search", out, out, "--text", "red effusion")
+    assert answer["query"]["collections"] == [str(out)]
+    assert [hit["case_id"] for hit in answer["hits"]].count("red") == 1
+
+
 def test_that_filters_like_and_unlike_narrow_the_answer(run: Any, table: Path) -> None:
     out = _built(run, table)
     _, only = run("search", out, "--text", "effusion", "--filter", "modality=XR and not label=blue")
@@ -135,7 +171,7 @@ def test_that_a_least_strength_is_taken_and_its_absence_is_told(run: Any, table:
     status, answer = run("search", out, "--text", "red", "--min-strength", "50")
     assert status == 0
     assert answer["hits"]
-    assert any("not calibrated" in notice for notice in answer["notices"])
+    assert ["not calibrated" in notice for notice in answer["notices"]] == [True]
 
 
 def test_that_a_least_cosine_leaves_out_what_is_farther(run: Any, table: Path) -> None:
@@ -156,6 +192,16 @@ def test_that_add_puts_more_cases_in_and_skips_those_that_are_there(run: Any, ta
     assert answer["hits"][0]["case_id"] == "yellow"
 
 
+def test_that_an_add_of_known_rows_leaves_the_collection_as_it_was(run: Any, table: Path) -> None:
+    out = _built(run, table)
+    status, report = run("add", out, table)
+    assert (status, report["added"], report["cases"], report["generation"]) == (3, 0, 5, 1)
+    assert report["notices"] == [
+        "Nothing new was found in the inputs; the collection is as it was."
+    ]
+    assert run("verify", out)[1]["ok"]
+
+
 def test_that_stats_count_what_is_inside(run: Any, table: Path) -> None:
     out = _built(run, table)
     status, report = run("stats", out)
@@ -163,7 +209,7 @@ def test_that_stats_count_what_is_inside(run: Any, table: Path) -> None:
     assert report["counts"]["cases"] == 5
     assert report["counts"]["images"] == 4
     assert report["facets"]["modality"] == {"DX": 3, "CT": 1, "MR": 1}
-    assert report["sources"] == ["t.csv"]
+    assert report["sources"] == ["in/t.csv"]
 
 
 def test_that_skipped_inputs_are_listed_and_give_status_3(run: Any, table: Path) -> None:
@@ -199,6 +245,10 @@ def test_that_a_build_of_which_nothing_is_usable_fails_with_the_first_reason(
         (["frobnicate"], 2, "UsageError", "frobnicate"),
         (["search", "DIR", "--text", "x", "--filter", "age>=60"], 2, "QuerySyntaxError", "age"),
         (["search", "DIR"], 2, "QuerySyntaxError", "nothing to search"),
+        (["search", "DIR", "--text", "x", "--min-strength", "101"], 2, "QuerySyntaxError", "101"),
+        (["search", "DIR", "--text", "0:x"], 2, "QuerySyntaxError", "weight 0"),
+        (["search", "DIR", "--text", "x", "--device", "gpu"], 2, "UsageError", "'gpu'"),
+        (["encoders", "check", "compact", "--device", "cuda:"], 2, "UsageError", "'cuda:'"),
         (["search", "DIR", "--text", "x", "--top", "0"], 2, "QuerySyntaxError", "1 to 200"),
         (["search", "DIR", "--text", "x"], 1, "CollectionError", "no collection"),
         (["search", "DIR", "--image", "gone.png"], 1, "UnreadableFileError", "gone.png"),

@@ -26,11 +26,11 @@ def test_that_a_radiograph_is_described_by_part_view_and_voltage() -> None:
         "Radiograph (X-ray) of the chest, PA view. Side: right. Tube voltage 150 kV."
     )
     assert (words.facets.modality, words.facets.body_part, words.facets.view) == (
-        "DX",
+        "CR",
         "chest",
         "PA",
     )
-    assert ("modality_given", "CR") in words.extra
+    assert words.facets.modality == "CR"
 
 
 def test_that_an_mr_series_says_its_weighting_sequence_and_contrast_agent() -> None:

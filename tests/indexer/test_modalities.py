@@ -16,7 +16,8 @@ from indexer import modalities
         ("Xray - plain film", "DX"),
         ("CXR", "DX"),
         ("Radiograph", "DX"),
-        ("CR", "DX"),
+        ("CR", "CR"),
+        ("CR chest", "DX"),
         ("DX", "DX"),
         ("MRI", "MR"),
         ("MRI/FLAIR", "MR"),
@@ -52,6 +53,21 @@ def test_that_words_which_name_no_modality_have_no_code(words: str) -> None:
 
 
 def test_that_a_code_stays_what_it_is() -> None:
-    for code in ("DX", "CT", "MR", "US", "XA", "MG", "PT", "RF", "NM", "OT", "SEG", "SR", "IO"):
+    for code in (
+        "DX",
+        "CR",
+        "CT",
+        "MR",
+        "US",
+        "XA",
+        "MG",
+        "PT",
+        "RF",
+        "NM",
+        "OT",
+        "SEG",
+        "SR",
+        "IO",
+    ):
         assert modalities.code(code) == code
         assert modalities.code(code.lower()) == code

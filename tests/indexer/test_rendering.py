@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+import types
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import phantoms
 import pytest
+import toy_encoder
 from PIL import Image
 
 from indexer import rendering, sources
-from medsearch_desktop import cases
+from medsearch_desktop import cases, queries
+from medsearch_desktop.engine import asking
 from medsearch_desktop.imaging import isolated
 
 
@@ -78,3 +82,34 @@ def test_that_a_thumbnail_keeps_its_shape_and_small_ones_their_size() -> None:
     assert (large.size, large.mode) == ((448, 224), "L")
     small = Image.open(io.BytesIO(rendering.thumbnail(phantoms.picture((64, 48)))))
     assert (small.size, small.mode) == ((48, 64), "RGB")
+
+
+def test_that_blank_images_are_left_out_where_others_are_not(
+    tmp_path: Path, readers: isolated.Readers
+) -> None:
+    seen = phantoms.write_picture(tmp_path / "seen.png")
+    blank = phantoms.write_picture(tmp_path / "blank.png", np.full((40, 30, 3), 90, np.uint8))
+    both, only = rendering.prepared(
+        iter([_case("both", blank, seen), _case("only", blank)]), readers, 1
+    )
+    assert isinstance(both, rendering.Prepared)
+    assert [image.ref.path for image in both.case.images] == [str(seen)]
+    assert isinstance(only, rendering.Prepared)
+    assert len(only.pictures) == 1
+
+
+def test_that_blank_slices_of_a_volume_give_no_vector_to_a_query(
+    tmp_path: Path, readers: isolated.Readers
+) -> None:
+    def headed(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        return np.where(z > 0, phantoms.ramp(x, y, z), -1000.0)
+
+    phantoms.write_ct_series(tmp_path / "ct", slices=20, formula=headed)
+    encoder = toy_encoder.ToyEncoder()
+    described = types.SimpleNamespace(encoder=encoder.card, name="toy")
+    collections: Any = [types.SimpleNamespace(manifest=described)]
+    encoders = asking.Encoders(collections, lambda _: encoder, asking.Memory())
+    *_, (vectors, done, total) = asking.volume_batches(
+        queries.VolumeTerm(str(tmp_path / "ct")), encoders, readers
+    )
+    assert (len(vectors[encoder.card.digest]), done, total) == (10, 20, 20)

@@ -139,10 +139,77 @@ def test_that_the_second_case_of_one_id_is_skipped(
 ) -> None:
     for name in ("one", "two"):
         phantoms.write_picture(tmp_path / name / "a.png")
-    first, second = _read(reading, tmp_path / "one", tmp_path / "two")
+    one = tmp_path / "one"
+    first, second = _read(reading, one, one)
     assert isinstance(first, cases.Case)
     assert isinstance(second, sources.Skipped)
     assert "'a.png' came before" in second.reason
+
+
+def test_that_files_of_one_name_out_of_several_inputs_are_each_a_case(
+    tmp_path: Path, reading: sources.Reading
+) -> None:
+    for place in ("pa", "pb", "q/pb"):
+        phantoms.write_picture(tmp_path / place / "x.jpg", format="JPEG")
+    roots = [tmp_path / "pa", tmp_path / "pb", tmp_path / "q" / "pb"]
+    assert [c.case_id for c in _cases(_read(reading, *roots))] == [
+        "x.jpg",
+        "pb/x.jpg",
+        "q/pb/x.jpg",
+    ]
+    files = [root / "x.jpg" for root in roots[:2]]
+    assert [c.case_id for c in _cases(_read(reading, *files))] == ["x.jpg", "pb/x.jpg"]
+
+
+def test_that_files_of_one_name_in_folders_of_a_mixed_tree_are_each_a_case(
+    tmp_path: Path, reading: sources.Reading
+) -> None:
+    for place in ("knee", "hand"):
+        phantoms.write_picture(tmp_path / "in" / place / "x.png")
+        phantoms.write_nifti(tmp_path / "in" / place / "v.nii.gz")
+    found = {c.case_id: c.labels for c in _cases(_read(reading, tmp_path / "in"))}
+    assert found == {
+        "hand/v": (),
+        "hand/x.png": ("hand",),
+        "knee/v": (),
+        "knee/x.png": ("knee",),
+    }
+
+
+def test_that_pictures_and_volumes_inside_an_archive_are_cases(
+    tmp_path: Path, reading: sources.Reading
+) -> None:
+    phantoms.write_picture(tmp_path / "src" / "hand" / "x.png")
+    phantoms.write_nifti(tmp_path / "src" / "head.nii.gz")
+    (tmp_path / "in").mkdir()
+    archive = phantoms.zip_folder(tmp_path / "src", tmp_path / "in" / "a.zip")
+    found = {c.case_id: c for c in _cases(_read(reading, archive))}
+    assert {name: c.labels for name, c in found.items()} == {
+        "hand/x.png": ("hand",),
+        "head": (),
+    }
+    for case in found.values():
+        assert reading.readers.render_picture(case.images[0].ref).shape[2] == 3
+    inside = {c.case_id for c in _cases(_read(reading, tmp_path / "in"))}
+    assert inside == {"a.zip!/hand/x.png", "a.zip!/head"}
+
+
+def test_that_names_and_numbers_in_descriptions_are_taken_out(
+    tmp_path: Path, reading: sources.Reading
+) -> None:
+    def name(found: phantoms.Dataset, _: int) -> None:
+        found.PatientName, found.PatientID = "Sekretova^Olga", "PID998877"
+        found.AccessionNumber = "A-17/3"
+        found.SeriesDescription = "SEKRETOVA axial PID998877 olga_T2 20200405 a-17/3"
+        found.StudyDescription = "Head Sekretova"
+
+    phantoms.write_ct_series(tmp_path / "ct", slices=2, change=name)
+    (case,) = _cases(_read(reading, tmp_path / "ct"))
+    told = json.dumps(dataclasses.asdict(case)).casefold().replace(str(tmp_path), "")
+    for secret in ("sekretova", "olga", "pid998877", "998877", "20200405", "a-17/3"):
+        assert secret not in told
+    assert case.text == "axial _T2"
+    assert {image.text for image in case.images} == {case.text}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only there may a name be any bytes")

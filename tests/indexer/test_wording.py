@@ -52,3 +52,9 @@ def test_that_words_which_are_no_modality_are_kept_beside_an_unknown_one() -> No
     facets, kept = wording.facets({"modality": "with contrast"})
     assert facets.modality == ""
     assert kept == (("modality_given", "with contrast"),)
+
+
+def test_that_an_age_of_no_years_is_not_known_and_one_of_no_months_is() -> None:
+    assert wording.age_years("0Y") is None
+    assert wording.age_years("000Y") is None
+    assert wording.age_years("000M") == 0
