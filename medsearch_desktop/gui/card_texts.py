@@ -173,7 +173,9 @@ def tooltip(hit: queries.Hit) -> str:
     lines = [
         f"<b>{html.escape(title(hit))}</b>",
         html.escape(facets(hit)),
-        html.escape(text).replace("\n", "<br>") if text.strip() != title(hit) else "",
+        html.escape(text).replace("\n", "<br>")
+        if text.strip().casefold() != title(hit).casefold()
+        else "",
         html.escape(", ".join(case.labels)),
         _tr("Words found: {}").format(html.escape(words)) if words else "",
         f"{level[1]}, {level[2]}"

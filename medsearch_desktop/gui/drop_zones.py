@@ -82,13 +82,26 @@ class DropZones(QWidget):
 
     def point(self, position: QPoint) -> drops.Zone | None:
         """Light the zone under the mouse and return it, or None where nothing may be dropped."""
-        under = next((z for z, area in self._areas.items() if area.contains(position)), None)
+        under = self._nearest(position)
         if under is not None and self._refusal(under):
             under = None
         if under is not self._under:
             self._under = under
             self.update()
         return under
+
+    def _nearest(self, position: QPoint) -> drops.Zone | None:
+        """Return the zone at a place; the search row above them adds to the search."""
+        if not self._areas:
+            return None
+        if position.y() < min(area.top() for area in self._areas.values()):
+            return drops.Zone.FIND if self._refusal(drops.Zone.ADD) else drops.Zone.ADD
+        return min(
+            self._areas,
+            key=lambda zone: max(
+                self._areas[zone].left() - position.x(), position.x() - self._areas[zone].right(), 0
+            ),
+        )
 
     def close_zones(self) -> None:
         """Take the veil away."""

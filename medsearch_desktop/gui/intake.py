@@ -113,6 +113,8 @@ class Intake(QObject):
         self._numbers[request.number] = self._jobs.add(job)
 
     def _open_study(self, request: viewing.Request, study: studies.Study) -> None:
+        if request.paths and request.paths[0].parent == self._scratch:
+            study = terms.called(study, self.tr("Pasted picture"))
         self._strip.model.add(study)
         series = study_strip.largest(study)
         is_first = request.number not in self._shown

@@ -38,7 +38,7 @@ RESULTS = "results"
 
 OPEN_FILES = Key(WINDOW, "Ctrl+O", "Open files")
 OPEN_FOLDER = Key(WINDOW, "Ctrl+Shift+O", "Open a folder")
-PASTE = Key(WINDOW, "Ctrl+V", "Add a picture or words from the clipboard to the search")
+PASTE = Key(WINDOW, "Ctrl+V", "Find cases like the picture on the clipboard, or add its words")
 SEARCH_BOX = Key(WINDOW, "Ctrl+F", "Go to the search box")
 SEARCH = Key(WINDOW, "Ctrl+Return", "Search")
 UNDO = Key(WINDOW, "Ctrl+Z", "Undo the last thumb")

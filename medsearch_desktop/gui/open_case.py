@@ -93,8 +93,15 @@ def _original(wanted: Wanted, readers: isolated.Readers) -> Iterator[Opened]:
         for study in found:
             for series in study.series:
                 if (index := _place(series, ref)) is not None:
-                    yield Opened(study, series, index)
+                    place = study.series.index(series)
+                    named = terms.called(study, _title(wanted))
+                    yield Opened(named, named.series[place], index)
                     return
+
+
+def _title(wanted: Wanted) -> str:
+    """Return the words that tell a case of a collection from a study of the reader."""
+    return _tr("Case: {}").format(wanted.title)
 
 
 def _place(series: studies.Series, ref: cases.ImageRef) -> int | None:
@@ -143,7 +150,7 @@ def _as_study(
         key="picture",
         series_uid="",
         modality="",
-        description=wanted.title,
+        description=_title(wanted),
         number=None,
         body_part="",
         slices=(ref,),
@@ -158,7 +165,7 @@ def _as_study(
     voxels = pixels[None]
     voxels.setflags(write=False)
     read = volume.Volume(series, voxels, (0,), np.ones(1, dtype=bool))
-    study = studies.Study(f"picture:{digest}", (series,), (terms.file_of(ref),), wanted.title)
+    study = studies.Study(f"picture:{digest}", (series,), (terms.file_of(ref),), _title(wanted))
     return Opened(study, series, 0, read)
 
 

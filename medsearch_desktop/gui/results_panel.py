@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -44,6 +45,7 @@ class ResultsPanel(QWidget):
         self.tools = QHBoxLayout()
         self.below_heading = QVBoxLayout()
         self._count = QLabel()
+        self._counts = (0, 0)
         theme.set_role(self._count, "second")
         # In the narrowest window the count gives way and the heading stays whole.
         self._count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -77,7 +79,8 @@ class ResultsPanel(QWidget):
     def show_empty(self) -> None:
         """Nothing has been asked: say how to begin."""
         self.view.clear()
-        self._count.setText("")
+        self._counts = (0, 0)
+        self._tell_counts()
         self._end_progress()
         self.show_ribbon("")
         self._states.setCurrentWidget(self._empty)
@@ -96,12 +99,28 @@ class ResultsPanel(QWidget):
         """List an answer; an answer that is not complete yet keeps the progress and its ribbon."""
         self.view.show_hits(found.hits, reranked=reranked, ticket=found.ticket)
         shown = len(found.hits)
-        best = self.tr("{} · best {} shown").format(f"{found.total:,}", shown)
-        self._count.setText(best if found.total > shown else str(shown) if shown else "")
+        self._counts = (shown, found.total)
+        self._tell_counts()
         self._states.setCurrentWidget(self.view if found.hits else self._nothing)
         if found.complete:
             self._end_progress()
             self.show_ribbon(self._notices(found, reranked), ("undo",) if reranked else ())
+
+    def _tell_counts(self) -> None:
+        """Say how many were found; in a narrow window the short way, and never half a number."""
+        shown, total = self._counts
+        words = str(shown) if shown else ""
+        if total > shown:
+            words = self.tr("{} · best {} shown").format(f"{total:,}", shown)
+            if self.fontMetrics().horizontalAdvance(words) > self._count.width():
+                words = self.tr("{} of {}").format(shown, f"{total:,}")
+            if self.fontMetrics().horizontalAdvance(words) > self._count.width():
+                words = str(shown)
+        self._count.setText(words)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._tell_counts()
 
     def show_stopped(self, sentence: str = "") -> None:
         """End the progress where there was no answer; "" takes the ribbon away."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from pathlib import Path
@@ -40,6 +41,14 @@ def source_of(study: studies.Study, series: studies.Series) -> str:
         if all(_is_inside(file, opened) for file in files):
             return opened
     return os.path.commonpath(files)
+
+
+def called(study: studies.Study, title: str) -> studies.Study:
+    """Return a study under another title; a picture's series, named by its file, takes it too."""
+    series = study.series
+    if study.study_uid.startswith("picture:"):
+        series = tuple(dataclasses.replace(one, description=title) for one in series)
+    return dataclasses.replace(study, title=title, series=series)
 
 
 def term_of_series(study: studies.Study, series: studies.Series) -> queries.Term:

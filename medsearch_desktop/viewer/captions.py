@@ -108,8 +108,13 @@ def zoom(screen_px_per_pixel: float) -> str:
 
 
 def quality(series: studies.Series) -> str:
-    """Return whether the pixels were compressed with loss."""
-    return _tr("Lossy") if series.is_lossy else _tr("Lossless")
+    """Return whether the pixels were compressed with loss; "" where nobody knows.
+
+    DICOM's header tells it. A PNG or a NIfTI file may hold what was a JPEG before.
+    """
+    if series.is_lossy:
+        return _tr("Lossy")
+    return _tr("Lossless") if series.modality else ""
 
 
 def contents(

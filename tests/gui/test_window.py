@@ -9,7 +9,7 @@ import sqlite3
 import phantoms
 import pytest
 import toy_collection
-from PySide6.QtCore import QMimeData, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QUrl
 from PySide6.QtGui import QImage
 
 from medsearch_desktop import queries
@@ -79,6 +79,20 @@ def test_that_a_drop_on_the_results_adds_a_term_to_the_search(program, drop, toy
     started.wait(lambda: len(started.box.parts) == 3 and started.answered())
 
 
+def test_that_a_drop_anywhere_falls_into_a_zone(program, toys):
+    started = program()
+    started.wait_for_collections()
+    zones = started.parts.zones
+    zones.offer(drops.Dropped(words="fracture"))
+    left, middle, right = started.window.zone_areas()
+    row = started.window.search_bar.mapTo(started.window, started.window.search_bar.rect().center())
+    assert zones.point(row) is drops.Zone.ADD
+    below = QPoint(middle.center().x(), started.window.height() - 2)
+    assert zones.point(below) is drops.Zone.FIND
+    assert zones.point(right.center()) is drops.Zone.ADD
+    zones.close_zones()
+
+
 def test_that_a_zip_and_loose_files_are_opened(program, drop, toys, tmp_path):
     paths = phantoms.write_ct_series(tmp_path / "ct", slices=6)
     packed = phantoms.zip_folder(tmp_path / "ct", tmp_path / "ct.zip")
@@ -104,6 +118,9 @@ def test_that_a_picture_from_the_clipboard_is_opened_and_searched(program, toys,
     started.wait(lambda: pane_is_filled(started))
     assert started.hit(1).case.title == "yellow square"
     assert [path.suffix for path in (home / "scratch").iterdir()] == [".png"]
+    # Its file is named by a digest, which says nothing to a reader.
+    assert started.window.strip.model.studies[0].title == "Pasted picture"
+    assert started.window.pane.series.description == "Pasted picture"
 
 
 def test_that_a_thumb_reranks_with_arrows_and_undo_restores_the_order(program, toys, home):
@@ -192,6 +209,7 @@ def test_that_a_clicked_card_opens_its_original_at_full_size(program, toys, pict
     started.wait(lambda: pane_is_filled(started))
     assert started.window.pane.series.slices[0].path == hit.case.images[0].ref.path
     assert started.model.opened() == (hit.collection, hit.case.case_id)
+    assert started.window.strip.model.studies[0].title == "Case: red square"
 
 
 def test_that_a_card_without_its_original_shows_the_stored_picture_and_says_so(

@@ -212,3 +212,10 @@ def test_that_a_projection_image_takes_the_letters_that_it_states(written, lette
         details=(("Patient orientation", written),),
     )  # fmt: skip
     assert hanging.letters(series) == letters
+
+
+def test_that_only_a_dicom_header_is_believed_about_compression():
+    picture = dataclasses.replace(one_pixel(0, "uint8").series, modality="")
+    assert captions.quality(picture) == ""
+    assert captions.quality(dataclasses.replace(picture, is_lossy=True)) == "Lossy"
+    assert captions.quality(dataclasses.replace(picture, modality="CT")) == "Lossless"
