@@ -84,7 +84,7 @@ def test_that_a_drop_anywhere_falls_into_a_zone(program, toys):
     started.wait_for_collections()
     zones = started.parts.zones
     zones.offer(drops.Dropped(words="fracture"))
-    left, middle, right = started.window.zone_areas()
+    _, middle, right = started.window.zone_areas()
     row = started.window.search_bar.mapTo(started.window, started.window.search_bar.rect().center())
     assert zones.point(row) is drops.Zone.ADD
     below = QPoint(middle.center().x(), started.window.height() - 2)
