@@ -67,6 +67,7 @@ class ResultsView(QListView):
         self._hold = QTimer(self, singleShot=True)
         self._hold.timeout.connect(self._show_held)
         self._held: tuple[tuple[queries.Hit, ...], bool, int | None] | None = None
+        self._shown: int | None = None
         self._moved_at = 0.0
         self._pressed = QModelIndex()
         self.setModel(self._model)
@@ -143,7 +144,9 @@ class ResultsView(QListView):
         if current is not None:
             self._go_to_row(self._model.row_of(results_model.key_of(current)))
         self.executeDelayedItemsLayout()
-        if not before:
+        is_new = ticket is not None and ticket != self._shown
+        self._shown = ticket
+        if not before or (is_new and not reranked):
             self.scrollToTop()
         elif reranked:
             self._keep_place(before)

@@ -429,6 +429,17 @@ def test_that_the_keyboard_stays_on_its_case_when_the_order_changes(view, hits, 
     assert view.currentIndex().row() == 0
 
 
+def test_that_a_new_question_is_read_from_its_first_card_and_a_refined_answer_stays(view, hits):
+    bar = view.verticalScrollBar()
+    view.show_hits(hits, ticket=7)
+    bar.setValue(bar.maximum())
+    assert bar.value() > 0
+    view.show_hits(hits, ticket=7)
+    assert bar.value() > 0
+    view.show_hits(reordered(hits, 6, 1, 2, 3, 4, 5), ticket=8)
+    assert bar.value() == 0
+
+
 def test_that_control_and_the_wheel_change_the_size_of_the_cards(view, qtbot):
     at = QPointF(cell(view, 0).center())
     for delta, size in ((120, "L"), (-120, "M"), (-120, "S")):
