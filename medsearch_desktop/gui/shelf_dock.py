@@ -139,7 +139,8 @@ class FavouritesPane(QWidget):
         self.model = FavouritesModel(self)
         self._folders = QListWidget()
         self._pictures = QListView()
-        self._empty = QLabel(self.tr("A star on a case keeps it here, with its text and source."))
+        self._empty = QLabel()
+        self._words = QLineEdit()
         self._note = QLineEdit()
         self._buttons: list[QPushButton] = []
         row = QHBoxLayout(self)
@@ -159,8 +160,8 @@ class FavouritesPane(QWidget):
 
     def reload(self) -> None:
         """Read the folders, the open folder and what is kept from the shelf."""
-        folder = self.folder
-        self._shelf.run(lambda shelf: _read(shelf, folder), self._show)
+        folder, words = self.folder, self._words.text().strip()
+        self._shelf.run(lambda shelf: _read(shelf, folder, words), self._show)
 
     def keep(self, hit: queries.Hit, thumbnail: bytes) -> None:
         """Keep a case in the open folder."""
@@ -178,6 +179,12 @@ class FavouritesPane(QWidget):
         self._folders.setFixedWidth(theme.px(196))
         self._folders.setAccessibleName(self.tr("Folders of favourites"))
         self._folders.currentItemChanged.connect(self._change_folder)
+        self._words.setFixedWidth(theme.px(196))
+        self._words.setAcceptDrops(False)
+        self._words.setClearButtonEnabled(True)
+        self._words.setPlaceholderText(self.tr("Words in this folder"))
+        self._words.setAccessibleName(self.tr("Words to find in the open folder"))
+        self._words.textChanged.connect(self.reload)
         new = QPushButton(self.tr("New folder"))
         theme.set_role(new, "flat")
         new.setIcon(theme.icon("folder-plus"))
@@ -185,6 +192,7 @@ class FavouritesPane(QWidget):
         column = QVBoxLayout()
         column.setContentsMargins(theme.px(8), 0, 0, 0)
         column.setSpacing(theme.px(2))
+        column.addWidget(self._words)
         column.addWidget(self._folders, 1)
         column.addWidget(new, 0, Qt.AlignmentFlag.AlignLeft)
         return column
@@ -257,6 +265,11 @@ class FavouritesPane(QWidget):
                 self._folders.setCurrentItem(item)
         self._folders.blockSignals(False)
         self.model.show_all(kept)
+        self._empty.setText(
+            self.tr("No favourite in this folder holds these words.")
+            if self._words.text().strip()
+            else self.tr("A star on a case keeps it here, with its text and source.")
+        )
         self._empty.setVisible(not kept)
         self._pictures.setVisible(bool(kept))
         self._show_chosen()
@@ -293,10 +306,25 @@ class FavouritesPane(QWidget):
 # The shelf is imported on its own thread: sqlite-utils has no place in the start of the window.
 
 
-def _read(shelf: database.Shelf, folder: str) -> tuple[list, list, frozenset]:
+def _read(shelf: database.Shelf, folder: str, words: str) -> tuple[list, list, frozenset]:
     from medsearch_desktop.shelf import favourites
 
-    return favourites.folders(shelf), favourites.listed(shelf, folder), favourites.kept(shelf)
+    listed = favourites.listed(shelf, folder)
+    if words:
+        listed = _holding(listed, words)
+    return favourites.folders(shelf), listed, favourites.kept(shelf)
+
+
+def _holding(listed: list[favourites.Favourite], words: str) -> list[favourites.Favourite]:
+    """Return the favourites that hold one of the words, the best match first."""
+    from medsearch_desktop.shelf import scoring
+
+    texts = [" ".join((one.title, one.text, *one.labels, one.note)) for one in listed]
+    scores = scoring.rank_within(texts, words)
+    ranked = sorted(
+        zip(scores, range(len(listed)), strict=True), key=lambda pair: (-pair[0], pair[1])
+    )
+    return [listed[place] for score, place in ranked if score > 0]
 
 
 def _add(shelf: database.Shelf, hit: queries.Hit, folder: str, thumbnail: bytes) -> None:

@@ -200,6 +200,24 @@ def test_that_a_favourite_is_opened_noted_and_removed(program, toys, home):
     started.wait(lambda: pane.model.rowCount() == 0)
 
 
+def test_that_words_find_favourites_within_their_folder(program, toys):
+    started = program()
+    started.wait_for_collections()
+    pane = started.window.bottom.favourites
+    for kept, colour in enumerate(("red", "green"), start=1):
+        started.ask(colour)
+        started.window.results.view.star_toggled.emit(started.hit(1))
+        started.wait(lambda kept=kept: pane.model.rowCount() == kept)
+    pane._words.setText("green")
+    started.wait(lambda: pane.model.rowCount() == 1)
+    assert pane.model.favourite(0).title == "green square"
+    pane._words.setText("haemorrhage")
+    started.wait(lambda: pane.model.rowCount() == 0)
+    assert pane._empty.text().startswith("No favourite")
+    pane._words.clear()
+    started.wait(lambda: pane.model.rowCount() == 2)
+
+
 def test_that_a_clicked_card_opens_its_original_at_full_size(program, toys, pictures):
     started = program()
     started.wait_for_collections()
@@ -345,9 +363,9 @@ def test_that_a_path_on_the_command_line_is_opened_and_asked_by_as_a_drop_is(
 
 def test_that_words_on_the_command_line_and_paths_are_taken_at_the_start(program, toys, pictures):
     started = program(str(pictures / "red.png"), "--text", "blue")
+    started.wait(lambda: len(started.box.parts) == 2 and pane_is_filled(started))
     started.wait(started.answered)
-    started.wait(lambda: pane_is_filled(started))
-    assert started.hit(1).case.title == "blue square"
+    assert {type(term) for term in started.box.terms()} == {queries.TextTerm, queries.ImageTerm}
 
 
 def test_that_a_collection_named_on_the_command_line_is_searched(program, home, tmp_path, pictures):
