@@ -32,21 +32,15 @@ class UnreadableFileError(InputError):
         return f"{self.path} cannot be read: {self.reason}"
 
 
-class InconsistentSeriesError(InputError):
-    """The slices of one series do not form one evenly spaced stack."""
+class NotAnImageError(UnreadableFileError):
+    """A sound file that holds no image; `what` names its kind ("a structured report")."""
 
-    action = "Open the series slice by slice; planes across the gap cannot be trusted."
+    action = "Open it with the program it was made for."
 
-    def __init__(self, slices: int, smallest_step_mm: float, largest_step_mm: float) -> None:
-        super().__init__(slices, smallest_step_mm, largest_step_mm)
-        self.slices = slices
-        self.smallest_step_mm, self.largest_step_mm = smallest_step_mm, largest_step_mm
-
-    def __str__(self) -> str:
-        return (
-            f"The {self.slices} slices are unevenly spaced: steps lie between "
-            f"{self.smallest_step_mm:.3f} and {self.largest_step_mm:.3f} mm."
-        )
+    def __init__(self, path: str, reason: str, what: str) -> None:
+        super().__init__(path, reason)
+        self.args = (path, reason, what)
+        self.what = what
 
 
 class QuerySyntaxError(InputError):

@@ -185,9 +185,7 @@ def read_header(path: str, file: IO[bytes], size: int, *, force: bool = False) -
     if force and not ("SOPClassUID" in found or ("Rows" in found and "Columns" in found)):
         raise errors.UnreadableFileError(path, "It is not a DICOM file.")
     pixels = pixels_at(path, found, file, size)
-    refused = _why_no_image(found, pixels is not None)
-    if refused:
-        raise errors.UnreadableFileError(path, refused)
+    _refuse_no_image(path, found, pixels is not None)
     assert pixels is not None
     if syntaxes.plugin(pixels.syntax) is None:
         reason = (
@@ -203,20 +201,26 @@ def read_header(path: str, file: IO[bytes], size: int, *, force: bool = False) -
         raise errors.UnreadableFileError(path, reason) from error
 
 
-def _why_no_image(found: Dataset, has_pixels: bool) -> str:
+def _refuse_no_image(path: str, found: Dataset, has_pixels: bool) -> None:
     name = uid.UID(dicom_frames.text(found, "SOPClassUID")).name or "unknown"
     modality = dicom_frames.text(found, "Modality").upper()
     if has_pixels and "Rows" in found:
-        return ""
+        return
     if name == "Media Storage Directory Storage":
-        return "It is a DICOMDIR, an index of other files; open it by itself or open its folder."
-    if "Encapsulated PDF" in name:
-        return "It is a PDF document in a DICOM wrapper and holds no image."
-    if "Rows" in found and modality not in _DOCUMENTS:
-        return f"Its header describes an image ({name}), but the pixels are missing."
-    if modality in _DOCUMENTS:
-        return f"It is {_DOCUMENTS[modality]} ({name}) and holds no image."
-    return f"It is a DICOM object without an image ({name})."
+        what = "a DICOMDIR"
+        reason = "It is a DICOMDIR, an index of other files; open it by itself or open its folder."
+    elif "Encapsulated PDF" in name:
+        what = "a PDF document"
+        reason = "It is a PDF document in a DICOM wrapper and holds no image."
+    elif ("Rows" in found or "Image Storage" in name) and modality not in _DOCUMENTS:
+        reason = f"Its header describes an image ({name}), but the pixels are missing."
+        raise errors.UnreadableFileError(path, reason)
+    else:
+        what = _DOCUMENTS.get(modality, "a DICOM object without an image")
+        reason = f"It is {what} ({name}) and holds no image."
+        if modality not in _DOCUMENTS:
+            reason = f"It is a DICOM object without an image ({name})."
+    raise errors.NotAnImageError(path, reason, what)
 
 
 def _header(path: str, found: Dataset, pixels: Pixels) -> Header:

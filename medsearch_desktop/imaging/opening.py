@@ -57,6 +57,8 @@ def open_paths(
         announce(path)
         try:
             found = _read(path)
+        except errors.NotAnImageError as error:
+            yield study.Refused(path, error.reason, error.what, "listed")
         except errors.UnreadableFileError as error:
             yield study.Refused(path, error.reason)
         except RecursionError:

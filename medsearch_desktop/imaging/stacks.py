@@ -56,7 +56,8 @@ def series_of(headers: Sequence[dicom_headers.Header]) -> list[study.Series]:
     form one stack and are split; images at one place are told apart by image
     type, echo, b-value, time or acquisition.
     """
-    kept, copies = _without_copies(headers)
+    kept, copied = without_copies(headers)
+    copies = len(copied)
     images = [Image(header, frame) for header in kept for frame in header.frames]
     images.sort(key=lambda i: (i.header.instance, files.natural(i.header.path), i.frame.number))
     parts = [
@@ -83,20 +84,19 @@ def single(header: dicom_headers.Header, frame: dicom_frames.Frame) -> study.Ser
     return _series(_Part([Image(header, frame)]), (), 0)
 
 
-def _without_copies(
+def without_copies(
     headers: Sequence[dicom_headers.Header],
-) -> tuple[list[dicom_headers.Header], int]:
+) -> tuple[list[dicom_headers.Header], list[dicom_headers.Header]]:
+    """Return the headers of different images, and those of copies of them."""
     seen: set[tuple[Any, ...]] = set()
-    kept = []
+    kept, copies = list[dicom_headers.Header](), list[dicom_headers.Header]()
     for header in headers:
         shape = (header.rows, header.columns, header.photometric, header.dtype)
         frames = (len(header.frames), header.frames[0].position)
         name = (header.sop_uid, header.instance, header.bits, shape, frames)
-        if header.sop_uid and name in seen:
-            continue
+        (copies if header.sop_uid and name in seen else kept).append(header)
         seen.add(name)
-        kept.append(header)
-    return kept, len(headers) - len(kept)
+    return kept, copies
 
 
 def _shape(image: Image) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from medsearch_desktop import cases
 
@@ -102,6 +102,11 @@ class Series:
         return self.rows * self.columns * self.samples * np.dtype(self.dtype).itemsize
 
     @property
+    def decoded_bytes(self) -> int:
+        """Return the size of all decoded slices in bytes."""
+        return self.slice_bytes * len(self.slices)
+
+    @property
     def plane_shape(self) -> tuple[int, ...]:
         """Return (rows, columns), or (rows, columns, 3) for colour."""
         size = (self.rows, self.columns)
@@ -126,11 +131,19 @@ class Study:
     age: str = ""
     date: str = ""
     accession_number: str = ""
+    is_complete: bool = True
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A file that was not opened, and why: `reason` is a whole sentence."""
+    """A file that was not opened, and why: `reason` is a whole sentence.
+
+    `what` says in a few words what the file is ("a structured report"), "" where
+    that is not known. `answer` is "refused" for a fault, "listed" for a sound
+    file without an image, "left out" for what belongs to another file or is a copy.
+    """
 
     path: str
     reason: str
+    what: str = ""
+    answer: Literal["refused", "listed", "left out"] = "refused"

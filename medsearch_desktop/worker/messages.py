@@ -41,7 +41,10 @@ class Ready:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A collection can be searched: its name, cases, encoder name, digest and limits."""
+    """A collection can be searched: its name, cases, encoder name, digest and limits.
+
+    `notice` is a sentence about what is wrong with it and was worked around, or "".
+    """
 
     collection: str
     name: str
@@ -50,6 +53,7 @@ class Prepared:
     encoder_digest: str
     encoder_limits: str
     device: str
+    notice: str = ""
 
 
 @dataclass(frozen=True)
