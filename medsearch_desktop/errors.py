@@ -43,6 +43,23 @@ class NotAnImageError(UnreadableFileError):
         self.what = what
 
 
+class TooLargeError(InputError):
+    """The pixels asked for take more memory than is spent without asking first."""
+
+    action = "Load a part of the slices, or confirm that all of them shall be loaded."
+
+    def __init__(self, path: str, needed_bytes: int, allowed_bytes: int) -> None:
+        super().__init__(path, needed_bytes, allowed_bytes)
+        self.path, self.needed_bytes, self.allowed_bytes = path, needed_bytes, allowed_bytes
+
+    def __str__(self) -> str:
+        needed, allowed = self.needed_bytes / 2**30, self.allowed_bytes / 2**30
+        return (
+            f"The pixels of {self.path} need {needed:.1f} GB of memory; "
+            f"more than {allowed:.1f} GB are loaded only when asked for."
+        )
+
+
 class QuerySyntaxError(InputError):
     """A query, filter or table could not be understood."""
 
@@ -112,6 +129,23 @@ class CollectionBusyError(CollectionError):
 
     def __str__(self) -> str:
         return f"Another program is writing to the collection {self.path}."
+
+
+class DiskFullError(CollectionError):
+    """There is no room for the collection; `needed` is 0 where nobody can say how much."""
+
+    action = "Make room on the disk, then run the same command again with --resume."
+
+    def __init__(self, path: str, free: int, needed: int = 0) -> None:
+        super().__init__(path, free, needed)
+        self.path, self.free, self.needed = path, free, needed
+
+    def __str__(self) -> str:
+        needs = f"about {self.needed / 1e6:,.0f} MB are needed and " if self.needed else ""
+        return (
+            f"The disk is full: for the collection {self.path} {needs}{self.free / 1e6:,.0f} MB "
+            "are free. What was there before is whole."
+        )
 
 
 class EncoderMismatchError(CollectionError):

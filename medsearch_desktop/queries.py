@@ -119,9 +119,19 @@ class Query:
         """Return 32 hexadecimal digits that name this very question."""
         import hashlib  # loads OpenSSL, which the first window does not wait for
 
+        plain = _one_zero(self.to_dict())
         return hashlib.sha256(
-            json.dumps(self.to_dict(), sort_keys=True, ensure_ascii=True).encode()
+            json.dumps(plain, sort_keys=True, ensure_ascii=True).encode()
         ).hexdigest()[:32]
+
+
+def _one_zero(plain: Any) -> Any:
+    """Return JSON values with 0.0 for -0.0: they are equal and must not read differently."""
+    if isinstance(plain, dict):
+        return {key: _one_zero(value) for key, value in plain.items()}
+    if isinstance(plain, list | tuple):
+        return [_one_zero(value) for value in plain]
+    return plain + 0.0 if isinstance(plain, float) else plain
 
 
 def _term(plain: dict[str, Any]) -> Term:

@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import stat
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from medsearch_desktop import locks
+
 APPLICATION = "MedSearch Desktop"
+
+# The variables by which Python, Qt and native libraries find the temporary folder.
+_TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+
+
+def private() -> None:
+    """Let this process and its children write for this user alone, and never dump their memory.
+
+    The first thing that each program does. Memory holds pixels and names:
+    neither a core file nor a report of the system may keep it.
+    """
+    os.umask(0o077)
+    if sys.platform == "win32":
+        import ctypes
+
+        with contextlib.suppress(AttributeError, OSError):
+            # SEM_FAILCRITICALERRORS, SEM_NOGPFAULTERRORBOX, SEM_NOOPENFILEERRORBOX
+            ctypes.windll.kernel32.SetErrorMode(0x0001 | 0x0002 | 0x8000)
+        return
+    import resource
+
+    # Linux hands a dump to a program of the system even at a limit of 0; at 1 byte it writes
+    # none and hands over none (fs/coredump.c).
+    most = 1 if sys.platform == "linux" else 0
+    for limit in (most, 0):
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+            return
 
 
 def offline() -> None:
@@ -32,7 +66,7 @@ def offline() -> None:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where this user's data lies. `make` creates the folders for the user alone (0700)."""
+    """Where this user's data lies, and what of it is ours when the folder holds other things."""
 
     home: Path
     collections: Path
@@ -40,14 +74,70 @@ class Folders:
     logs: Path
     plugins: Path
     scratch: Path
+    temp: Path
     shelf: Path
     settings: Path
 
     def make(self) -> Folders:
-        """Create the folders that are missing and return self; OSError if they cannot be."""
-        for folder in (self.home, self.collections, self.models, self.logs, self.scratch):
+        """Create the folders that are missing, for the user alone (0700), and return self.
+
+        Raises OSError when they cannot be made, or nothing can be written there.
+        """
+        inside = (self.collections, self.models, self.logs, self.scratch, self.temp)
+        for folder in (self.home, *inside):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Only writing tells: a full disk and a network share both say they are writable.
+        probe = self.home / f".probe-{os.getpid()}"
+        try:
+            handle = os.open(probe, os.O_WRONLY | os.O_CREAT, 0o600)
+            try:
+                os.write(handle, b"1")
+            finally:
+                os.close(handle)
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink(missing_ok=True)
         return self
+
+    @property
+    def hold_data(self) -> bool:
+        """Say whether there is something to read, where nothing can be written."""
+        try:
+            has_collections = any(entry.is_dir() for entry in self.collections.iterdir())
+        except OSError:
+            has_collections = False
+        return has_collections or self.shelf.is_file()
+
+    def narrow(self) -> None:
+        """Take from others what they may do with our files (those of an older version, say).
+
+        Links are not followed, and what is not ours in the folder stays as it is.
+        """
+        if os.name != "posix":
+            return
+        ours = ("collections", "models", "logs", "plugins", "scratch", "temp", "backups")
+        files = ("shelf*", "settings.toml", "window.*", "log-salt")
+        found = [self.home / name for name in ours]
+        found += [path for pattern in files for path in self.home.glob(pattern)]
+        with contextlib.suppress(OSError):
+            if {entry.name for entry in self.home.iterdir()} <= {path.name for path in found}:
+                _narrow(self.home)
+        for path in found:
+            if path.is_symlink():
+                continue
+            _narrow(path)
+            for folder, folders_inside, names in os.walk(path):
+                for name in (*folders_inside, *names):
+                    _narrow(Path(folder, name))
+
+
+def _narrow(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        found = path.lstat()
+        if stat.S_ISLNK(found.st_mode) or found.st_uid != os.getuid():
+            return
+        if found.st_mode & 0o077:
+            path.chmod(stat.S_IMODE(found.st_mode) & 0o700)
 
 
 def folders(home: str | os.PathLike[str] | None = None) -> Folders:
@@ -66,9 +156,86 @@ def folders(home: str | os.PathLike[str] | None = None) -> Folders:
         logs=base / "logs",
         plugins=base / "plugins",
         scratch=base / "scratch",
+        temp=base / "temp",
         shelf=base / "shelf.db",
         settings=base / "settings.toml",
     )
+
+
+@contextlib.contextmanager
+def temporary(folders: Folders) -> Iterator[Path]:
+    """Give this process and its children a temporary folder of their own, removed at the end.
+
+    It lies in the data folder, or in the system's place where that cannot be
+    written. Those of programs that ended without removing theirs go first.
+    """
+    before = {name: os.environ.get(name) for name in _TEMPORARY}
+    with _own_folder(folders.temp) as folder:
+        os.environ.update(dict.fromkeys(_TEMPORARY, str(folder)))
+        _forget_temporary()
+        try:
+            yield folder
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+            _forget_temporary()
+
+
+def _forget_temporary() -> None:
+    # Imported already or not: it asks the variables again when it is next used.
+    if (known := sys.modules.get("tempfile")) is not None:
+        known.tempdir = None  # type: ignore[attr-defined]
+
+
+@contextlib.contextmanager
+def _own_folder(temp: Path) -> Iterator[Path]:
+    name = f"{os.getpid()}-{os.urandom(4).hex()}"
+    folder, lock = temp / name, None
+    try:
+        temp.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _sweep(temp)
+        # The lock before the folder: one without a lock is taken for left behind.
+        lock = locks.held(temp / f"{name}.lock")
+        folder.mkdir(mode=0o700)
+    except OSError:
+        import tempfile
+
+        folder = Path(tempfile.mkdtemp(prefix="medsearch-"))
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+        if lock is not None:
+            lock.close()
+            with contextlib.suppress(OSError):
+                (temp / f"{name}.lock").unlink(missing_ok=True)
+                _sweep(temp)  # of children that were ended
+
+
+def _sweep(temp: Path) -> None:
+    """Remove the folders whose process is gone: nobody holds their lock any more."""
+    for path in temp.glob("*.lock"):
+        with contextlib.suppress(OSError):
+            if (lock := locks.held(path)) is not None:
+                _remove(path.with_suffix(""))
+                lock.close()
+                path.unlink(missing_ok=True)
+    for path in temp.iterdir():
+        if path.suffix != ".lock" and not path.with_name(f"{path.name}.lock").exists():
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def resource(name: str) -> Path:

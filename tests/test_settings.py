@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
+import mounts
 import pytest
 
 from medsearch_desktop import settings
@@ -41,7 +47,8 @@ def test_that_a_file_that_is_no_toml_is_ignored_with_a_notice(tmp_path: Path):
 def test_that_the_home_of_the_environment_holds_everything_and_is_private(home: Path):
     folders = settings.folders().make()
     assert folders.home == home
-    for folder in (folders.collections, folders.models, folders.logs, folders.scratch):
+    inside = (folders.collections, folders.models, folders.logs, folders.scratch, folders.temp)
+    for folder in inside:
         assert folder.parent == home
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert folders.shelf == home / "shelf.db"
@@ -54,3 +61,159 @@ def test_that_a_given_home_beats_the_environment(home: Path, tmp_path: Path):
 def test_that_a_resource_we_do_not_ship_is_missed_by_name():
     with pytest.raises(FileNotFoundError, match="nothing-like-this"):
         settings.resource("nothing-like-this")
+
+
+# what is written, for whom, and what goes again
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="rights of other users, as POSIX has them")
+
+
+def _child(code: str, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True, text=True, check=False, timeout=60, **options,
+    )  # fmt: skip
+
+
+_ABORTED = """
+import os, resource, sys
+from medsearch_desktop import settings
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+settings.private()
+with open("written", "w"):
+    os.mkdir("made")
+sys.stdout.write(str(resource.getrlimit(resource.RLIMIT_CORE)[0]))
+sys.stdout.flush()
+os.abort()
+"""
+
+
+@POSIX
+def test_that_a_private_process_writes_for_its_user_alone_and_dumps_no_memory(tmp_path: Path):
+    done = _child(_ABORTED, cwd=tmp_path)
+    assert done.returncode == -signal.SIGABRT, done.stderr
+    assert int(done.stdout) <= 1
+    assert stat.S_IMODE((tmp_path / "written").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    assert {path.name for path in tmp_path.iterdir()} == {"written", "made"}
+
+
+@POSIX
+def test_that_rights_from_before_are_narrowed_and_what_is_not_ours_stays(
+    home: Path, tmp_path: Path
+):
+    folders = settings.folders().make()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o755)
+    elsewhere.chmod(0o755)
+    (elsewhere / "case").write_text("")
+    (elsewhere / "case").chmod(0o644)
+    (folders.collections / "linked").symlink_to(elsewhere)
+    made = [folders.collections / "mine" / "segments", folders.models / "m", folders.temp]
+    for folder in made:
+        folder.mkdir(parents=True, exist_ok=True)
+    files = [made[0] / "cases.db", folders.shelf, home / "shelf.db-wal", folders.settings]
+    for file in (*files, home / "window.ini", folders.logs / "window.log"):
+        file.write_text("")
+    for path in (home, *home.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() else 0o664)
+    folders.narrow()
+    ours = [path for path in (home, *home.rglob("*")) if not path.is_symlink()]
+    assert not [path for path in ours if path.stat().st_mode & 0o077]
+    assert stat.S_IMODE((elsewhere / "case").stat().st_mode) == 0o644
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+
+
+@POSIX
+def test_that_a_data_folder_which_holds_other_things_too_keeps_its_own_rights(home: Path):
+    folders = settings.folders().make()
+    (home / "thesis.odt").write_text("")
+    (home / "thesis.odt").chmod(0o644)
+    home.chmod(0o755)
+    folders.logs.chmod(0o755)
+    folders.narrow()
+    assert stat.S_IMODE(home.stat().st_mode) == 0o755
+    assert stat.S_IMODE((home / "thesis.odt").stat().st_mode) == 0o644
+    assert stat.S_IMODE(folders.logs.stat().st_mode) == 0o700
+
+
+def test_that_the_temporary_folder_is_our_own_and_gone_at_the_end(home: Path):
+    folders = settings.folders().make()
+    before = tempfile.gettempdir()
+    with settings.temporary(folders) as own:
+        assert own.parent == folders.temp
+        assert tempfile.gettempdir() == str(own)
+        Path(tempfile.mkdtemp(), "unpacked").write_text("pixels")
+        told = _child("import tempfile; print(tempfile.mkdtemp())")
+        assert Path(told.stdout.strip()).parent == own  # a child inherits it and leaves it alone
+        assert own.is_dir()
+    assert not list(folders.temp.iterdir())
+    assert tempfile.gettempdir() == before
+
+
+_KILLED = """
+import os, signal, sys, tempfile
+from medsearch_desktop import settings
+with settings.temporary(settings.folders(sys.argv[1])) as own:
+    (own / "unpacked").write_text("pixels")
+    print(own, flush=True)
+    if sys.argv[2] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    sys.stdin.read()
+"""
+
+
+def test_that_what_a_killed_program_left_goes_at_the_next_start_and_what_runs_is_let_be(home: Path):
+    folders = settings.folders().make()
+    killed = Path(_child(_KILLED, home, "die").stdout.strip())
+    running = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(home), "live"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    alive = Path(running.stdout.readline().strip())
+    # Another process has the number of the killed one by now: the lock tells, not the number.
+    reused = folders.temp / f"{os.getpid()}-00000000"
+    reused.mkdir()
+    (folders.temp / f"{reused.name}.lock").touch()
+    (folders.temp / "orphan").mkdir()
+    try:
+        with settings.temporary(folders) as own:
+            left = {path.name for path in folders.temp.iterdir() if path.is_dir()}
+            assert left == {own.name, alive.name}
+            assert (alive / "unpacked").read_text() == "pixels"
+    finally:
+        running.communicate()
+    assert not killed.exists()
+    assert not list(folders.temp.iterdir())
+
+
+def test_that_where_the_data_folder_cannot_be_written_the_systems_place_is_taken(tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with settings.temporary(settings.folders(tmp_path / "file")) as own:
+        assert own.is_dir()
+        assert not own.stat().st_mode & 0o077
+    assert not own.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of its own")
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_that_a_folder_where_nothing_can_be_written_is_told_apart(tmp_path: Path, kind: str):
+    home = tmp_path / "home"
+    mounted = mounts.seen_by(home, kind)
+    code = """
+import sys
+from medsearch_desktop import settings
+try:
+    settings.folders(sys.argv[1]).make()
+except OSError as error:
+    print(error.strerror)
+"""
+    done = subprocess.run(
+        [*mounted, sys.executable, "-c", code, str(home)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    wanted = {"full": "No space left on device", "read-only": "Read-only file system"}
+    assert done.stdout.strip() == wanted[kind], done.stderr

@@ -47,21 +47,20 @@ class Block:
     """
 
     def __init__(self, path: str, size: int) -> None:
-        free = psutil.virtual_memory().available
-        if sys.platform == "linux":
-            with contextlib.suppress(OSError):
-                shared = os.statvfs("/dev/shm")
-                free = min(free, shared.f_bavail * shared.f_frsize)
+        free = free_bytes()
         if size > free:
             reason = (
                 f"Its pixels need {size / 2**20:,.0f} MB of shared memory "
                 f"and {free / 2**20:,.0f} MB are free."
             )
             raise errors.UnreadableFileError(path, reason)
-        self._block: shared_memory.SharedMemory | None = shared_memory.SharedMemory(
-            create=True, size=max(size, 1)
-        )
-        self.name = self._block.name
+        try:
+            block = shared_memory.SharedMemory(create=True, size=max(size, 1))
+        except OSError as error:
+            reason = f"The system gives no shared memory for its pixels: {error.strerror}."
+            raise errors.UnreadableFileError(path, reason) from error
+        self._block: shared_memory.SharedMemory | None = block
+        self.name = block.name
 
     def array(self, shape: Sequence[int], dtype: str) -> np.ndarray:
         """Return the one read-only array over the block, all zero at first."""
@@ -75,3 +74,13 @@ class Block:
             with contextlib.suppress(FileNotFoundError):
                 self._block.unlink()
             self._block = None
+
+
+def free_bytes() -> int:
+    """Return how much memory a block may take on this machine now."""
+    free = int(psutil.virtual_memory().available)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            shared = os.statvfs("/dev/shm")
+            free = min(free, shared.f_bavail * shared.f_frsize)
+    return free

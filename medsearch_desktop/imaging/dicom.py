@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import warnings
-from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, NoReturn
 
 import numpy as np
 import pydicom
@@ -15,7 +13,17 @@ import pydicom.pixels
 from pydicom.dataset import Dataset
 
 from medsearch_desktop import errors
-from medsearch_desktop.imaging import dicom_frames, dicom_headers, files, syntaxes
+from medsearch_desktop.imaging import (
+    codestreams,
+    dicom_frames,
+    dicom_headers,
+    dicom_pixels,
+    files,
+    fragments,
+    mosaic,
+    preflight,
+    syntaxes,
+)
 
 
 class PixelFile:
@@ -25,52 +33,43 @@ class PixelFile:
         self._path = path
         self._resources = contextlib.ExitStack()
         try:
-            self._file, size = self._resources.enter_context(files.opened(path, whole=True))
-            self._open(size)
+            file, size = self._resources.enter_context(files.opened(path, whole=True))
+            self._open(file, size)
         except BaseException:
             self._resources.close()
             raise
 
-    def _open(self, size: int) -> None:
-        found = dicom_headers.read_dataset(self._path, self._file, force=True)
-        pixels = dicom_headers.pixels_at(self._path, found, self._file, size)
-        if pixels is None:
-            raise errors.UnreadableFileError(self._path, "The pixels are missing.")
-        if pixels.offset < 0:
-            pixels = self._inflated(found)
-        self._pixels, self._dataset = pixels, pixels.dataset
-        name = syntaxes.plugin(pixels.syntax)
+    def _open(self, file: IO[bytes], size: int) -> None:
+        checked = preflight.check(self._path, file, size)
+        self._dataset = dicom_headers.read_dataset(self._path, checked.head, force=True)
+        self._layout = dicom_pixels.layout(self._path, self._dataset, checked)
+        name = syntaxes.plugin(checked.syntax)
         if name is None:
-            reason = f"Its pixels are packed as {syntaxes.name(pixels.syntax)}, "
+            reason = f"Its pixels are packed as {syntaxes.name(checked.syntax)}, "
             raise errors.UnreadableFileError(self._path, reason + "which is not decoded here.")
         self._plugin = name
-        self._decoder = syntaxes.decoder(pixels.syntax)
-        self._options = _options(pixels)
-        self._fragments: list[bytes] = []
-        self._unread: Iterator[bytes] = iter(())
-        if not syntaxes.is_native(pixels.syntax):
-            self._file.seek(pixels.offset)
-            self._unread = pydicom.encaps.generate_frames(
-                self._file,
-                number_of_frames=self._options["number_of_frames"],
-                extended_offsets=_extended_offsets(self._dataset),
-            )
-
-    def _inflated(self, found: Dataset) -> dicom_headers.Pixels:
-        """Return the pixels of a deflated file, which pydicom unpacks as a whole."""
-        self._file.seek(0)
-        whole = pydicom.dcmread(self._file, force=True)
-        if "PixelData" not in whole:
-            raise errors.UnreadableFileError(self._path, "The pixels are missing.")
-        data = whole.PixelData
-        self._file = io.BytesIO(data)
-        syntax = dicom_headers.syntax_of(found)
-        return dicom_headers.Pixels(syntax, "PixelData", whole["PixelData"].VR, 0, len(data), found)
+        self._decoder = syntaxes.decoder(checked.syntax)
+        self._file, lying = checked.file, self._layout
+        self._fragments: tuple[fragments.Places, ...] = ()
+        if lying.length < 0:
+            found = fragments.find(self._file, lying.offset, checked.size)
+            extended = _extended_offsets(self._dataset)
+            self._fragments = fragments.frames(self._file, found, lying.frames, extended)
+            self._whole = min(len(self._fragments), lying.frames)
+        else:
+            self._whole = dicom_pixels.whole_frames(self._path, self._file, checked.size, lying, [])
+        if lying.photometric == "PALETTE COLOR":
+            dicom_pixels.check_palette(self._path, self._dataset)
+        kind = dicom_frames.strings(self._dataset, "ImageType")
+        self._tiles: mosaic.Tiles | None = None
+        if "MOSAIC" in (part.upper() for part in kind):
+            self._tiles = mosaic.tiles(self._dataset, lying.rows, lying.columns)
+        self._mosaic: np.ndarray | None = None
 
     @property
     def frames(self) -> int:
-        """Return how many frames the header declares."""
-        return int(self._options["number_of_frames"])
+        """Return how many images the header declares: frames, or tiles of a mosaic."""
+        return self._tiles.count if self._tiles else self._layout.frames
 
     def frame(self, number: int) -> np.ndarray:
         """Return frame `number`: stored values (rows, columns), or uint8 (rows, columns, 3).
@@ -80,29 +79,42 @@ class PixelFile:
         """
         if not 0 <= number < self.frames:
             raise errors.UnreadableFileError(self._path, f"It has no frame {number + 1}.")
+        if self._tiles is None:
+            return self._stored(number)
+        if self._mosaic is None:
+            self._mosaic = self._stored(0)
+        return np.ascontiguousarray(mosaic.tile(self._mosaic, self._tiles, number))
+
+    def _stored(self, number: int) -> np.ndarray:
+        if number >= self._whole:
+            reason = f"The file is cut short: frame {number + 1} is not there as a whole."
+            raise errors.UnreadableFileError(self._path, reason)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 return self._shown(self._decoded(number))
-        except (errors.UnreadableFileError, MemoryError):
+        except (errors.UnreadableFileError, MemoryError, KeyboardInterrupt, SystemExit):
             raise
-        except Exception as error:
-            name = syntaxes.name(self._pixels.syntax)
-            reason = f"Its pixels ({name}) are damaged ({type(error).__name__})."
-            raise errors.UnreadableFileError(self._path, reason) from error
+        except BaseException as error:  # noqa: BLE001 - a panic of Rust code is no Exception
+            self._refuse(f"are damaged ({type(error).__name__})", error)
+
+    def _refuse(self, what: str, cause: BaseException | None = None) -> NoReturn:
+        reason = f"Its pixels ({syntaxes.name(self._layout.syntax)}) {what}."
+        raise errors.UnreadableFileError(self._path, reason) from cause
 
     def close(self) -> None:
         """Close the file."""
         self._resources.close()
 
     def _decoded(self, number: int) -> np.ndarray:
-        options = dict(self._options)
+        options = self._layout.options()
+        options["number_of_frames"] = self._whole
         source: IO[bytes] | bytes = self._file
-        if syntaxes.is_native(self._pixels.syntax):
-            self._file.seek(self._pixels.offset)
-        else:
-            source = pydicom.encaps.encapsulate([self._fragment(number)], has_bot=False)
+        if self._fragments:
+            source = pydicom.encaps.encapsulate([self._packed(number)], has_bot=False)
             options["number_of_frames"], number = 1, 0
+        else:
+            self._file.seek(self._layout.offset)
         # YBR is left to pydicom; a palette is an index and must not be touched.
         array, _ = self._decoder.as_array(
             source,
@@ -112,19 +124,19 @@ class PixelFile:
         )
         return np.asarray(array)
 
-    def _fragment(self, number: int) -> bytes:
-        while len(self._fragments) <= number:
-            try:
-                self._fragments.append(next(self._unread))
-            except StopIteration:
-                have = len(self._fragments)
-                reason = f"It declares {self.frames} frames and holds {have}."
-                raise errors.UnreadableFileError(self._path, reason) from None
-        return self._fragments[number]
+    def _packed(self, number: int) -> bytes:
+        parts = list[bytes]()
+        for place, length in self._fragments[number]:
+            self._file.seek(place)
+            parts.append(self._file.read(length))
+        packed = b"".join(parts)
+        if wrong := codestreams.fault(packed, self._layout.syntax, self._layout.told()):
+            self._refuse(f"do not fit its header: {wrong}")
+        return packed
 
     def _shown(self, array: np.ndarray) -> np.ndarray:
-        bits = int(self._options.get("bits_stored", 8))
-        if self._options["photometric_interpretation"] == "PALETTE COLOR":
+        bits = self._layout.stored
+        if self._layout.photometric == "PALETTE COLOR":
             array = pydicom.pixels.apply_color_lut(array, self._dataset)
             wide = max(
                 int(
@@ -140,34 +152,8 @@ class PixelFile:
         return np.ascontiguousarray(array)
 
 
-def _options(pixels: dicom_headers.Pixels) -> dict[str, Any]:
-    found = pixels.dataset
-    depth = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}.get(pixels.keyword)
-
-    def whole(keyword: str, default: int) -> int:
-        value = dicom_frames.number(found, keyword)
-        return default if value is None else int(value)
-
-    options: dict[str, Any] = {
-        "transfer_syntax_uid": pydicom.uid.UID(pixels.syntax),
-        "rows": whole("Rows", 0),
-        "columns": whole("Columns", 0),
-        "samples_per_pixel": whole("SamplesPerPixel", 1),
-        "photometric_interpretation": dicom_frames.text(found, "PhotometricInterpretation")
-        or "MONOCHROME2",
-        "planar_configuration": whole("PlanarConfiguration", 0),
-        "number_of_frames": whole("NumberOfFrames", 1) or 1,
-        "bits_allocated": depth or whole("BitsAllocated", 16),
-        "pixel_keyword": pixels.keyword,
-        "pixel_vr": pixels.vr,
-    }
-    if depth is None:
-        options["bits_stored"] = whole("BitsStored", options["bits_allocated"])
-        options["pixel_representation"] = whole("PixelRepresentation", 0)
-    return options
-
-
 def _extended_offsets(found: Dataset) -> tuple[bytes, bytes] | None:
     if "ExtendedOffsetTable" in found and "ExtendedOffsetTableLengths" in found:
-        return found.ExtendedOffsetTable, found.ExtendedOffsetTableLengths
+        tables = found.ExtendedOffsetTable, found.ExtendedOffsetTableLengths
+        return tables if all(isinstance(table, bytes) for table in tables) else None
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import math
 from dataclasses import dataclass
@@ -17,12 +18,21 @@ from medsearch_desktop.imaging import study
 
 Triple = tuple[float, float, float]
 
+NO_SLOPE = "Its rescale slope is 0 or no number: stored values are shown, without a unit."
+NO_SPACING = "Its pixel spacing is no length: nothing can be measured."
+NO_POSITION = "Its position is not made of three numbers and is not used."
+NO_DIRECTION = "Its orientation is not made of two directions at a right angle and is not used."
+# A pixel outside these lengths in mm is no pixel of any device, from microscope to radiograph.
+_LEAST_SPACING_MM, _MOST_SPACING_MM = 1e-5, 1e3
+# A position farther from the scanner's centre than this, in mm, is no place.
+_FARTHEST_MM = 1e6
+
 # How far direction cosines may be from unit length and from a right angle:
 # real headers with three decimals stay below it.
 _COSINE_TOLERANCE = 0.02
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Frame:
     """One image of a file; `position` and `orientation` are LPS, None when not known.
 
@@ -40,6 +50,12 @@ class Frame:
     windows: tuple[study.Window, ...] = ()
     phase: tuple[tuple[str, Any], ...] = ()
     laterality: str = ""
+
+
+@functools.lru_cache(maxsize=2048)
+def shared(value: Any) -> Any:
+    """Return an equal value that was given before: thousands of slices say the same things."""
+    return value
 
 
 @functools.cache
@@ -106,15 +122,15 @@ def frames(found: Dataset, count: int, marks: list[str]) -> tuple[Frame, ...]:
     Enhanced objects say it frame by frame (DICOM PS3.3 C.7.6.16), RT Dose by
     offsets of one plane (C.8.8.3.2), all others once for the whole file.
     """
-    each = _items(found, "PerFrameFunctionalGroupsSequence")
-    shared = _items(found, "SharedFunctionalGroupsSequence")
-    if each or shared:
-        common = shared[0] if shared else Dataset()
+    each = items(found, "PerFrameFunctionalGroupsSequence")
+    groups = items(found, "SharedFunctionalGroupsSequence")
+    if each or groups:
+        common = groups[0] if groups else Dataset()
         if each and len(each) != count:
             marks.append(f"It has {count} frames and describes {len(each)} of them.")
         each = each[:count] + [Dataset()] * (count - len(each))
-        return tuple(_enhanced(found, common, own, k) for k, own in enumerate(each))
-    first = _classic(found)
+        return tuple(_enhanced(found, common, own, k, marks) for k, own in enumerate(each))
+    first = _classic(found, marks)
     if count == 1:
         return (first,)
     offsets = numbers(found, "GridFrameOffsetVector")
@@ -123,11 +139,12 @@ def frames(found: Dataset, count: int, marks: list[str]) -> tuple[Frame, ...]:
         # Offsets are relative to the first plane unless the first one is not zero.
         start = np.array(first.position) - normal * offsets[0] * (offsets[0] != 0)
         planes = [_triple(start + normal * offset) for offset in offsets]
-        return tuple(_moved(first, k, plane) for k, plane in enumerate(planes))
-    return tuple(_moved(first, k, None) for k in range(count))
+        return tuple(moved(first, k, plane) for k, plane in enumerate(planes))
+    return tuple(moved(first, k, None) for k in range(count))
 
 
-def _items(found: Dataset, keyword: str) -> list[Dataset]:
+def items(found: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence, [] when it is absent or damaged."""
     try:
         value = _value(found, keyword)
         return [item for item in value or [] if isinstance(item, Dataset)]
@@ -135,46 +152,39 @@ def _items(found: Dataset, keyword: str) -> list[Dataset]:
         return []
 
 
-def _moved(frame: Frame, number: int, position: Triple | None) -> Frame:
-    return Frame(
-        number,
-        position,
-        frame.orientation if position else None,
-        frame.spacing_mm,
-        frame.thickness_mm,
-        frame.slope,
-        frame.intercept,
-        frame.windows,
-        frame.phase,
-        frame.laterality,
-    )
+def moved(frame: Frame, number: int, position: Triple | None) -> Frame:
+    """Return the frame under another number and at another place; without one, nowhere."""
+    orientation = frame.orientation if position else None
+    return dataclasses.replace(frame, number=number, position=position, orientation=orientation)
 
 
 def _triple(values: Any) -> Triple:
     return float(values[0]), float(values[1]), float(values[2])
 
 
-def _classic(found: Dataset) -> Frame:
+def _classic(found: Dataset, marks: list[str]) -> Frame:
     spacing = None
     for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        spacing = spacing or _spacing(found, keyword)
+        if _is_given(found, keyword):
+            spacing = _spacing(found, keyword, marks)
+            break
     return Frame(
         0,
-        _position(found),
-        _orientation(found),
+        _position(found, marks),
+        _orientation(found, marks),
         spacing,
-        number(found, "SliceThickness"),
-        *_rescale(found),
+        _thickness(found),
+        *_rescale(found, marks),
         windows(found),
         _phase(found, found, found, found),
         text(found, "ImageLaterality") or text(found, "Laterality"),
     )
 
 
-def _enhanced(found: Dataset, common: Dataset, own: Dataset, index: int) -> Frame:
+def _enhanced(found: Dataset, common: Dataset, own: Dataset, index: int, marks: list[str]) -> Frame:
     def macro(keyword: str) -> Dataset:
-        items = _items(own, keyword) or _items(common, keyword)
-        return items[0] if items else Dataset()
+        chosen = items(own, keyword) or items(common, keyword)
+        return chosen[0] if chosen else Dataset()
 
     measures = macro("PixelMeasuresSequence")
     content = macro("FrameContentSequence")
@@ -184,11 +194,11 @@ def _enhanced(found: Dataset, common: Dataset, own: Dataset, index: int) -> Fram
     echo, diffusion = macro("MREchoSequence"), macro("MRDiffusionSequence")
     return Frame(
         index,
-        _position(macro("PlanePositionSequence")),
-        _orientation(macro("PlaneOrientationSequence")),
-        _spacing(measures, "PixelSpacing") or _spacing(found, "PixelSpacing"),
-        number(measures, "SliceThickness"),
-        *_rescale(values if len(values) else found),
+        _position(macro("PlanePositionSequence"), marks),
+        _orientation(macro("PlaneOrientationSequence"), marks),
+        _spacing(measures, "PixelSpacing", marks) or _spacing(found, "PixelSpacing", marks),
+        _thickness(measures),
+        *_rescale(values if len(values) else found, marks),
         windows(macro("FrameVOILUTSequence")) or windows(found),
         _phase(kind, echo, diffusion, content),
         text(macro("FrameAnatomySequence"), "FrameLaterality"),
@@ -206,7 +216,7 @@ def _phase(
     acquisition = number(content, "AcquisitionNumber")
     if acquisition is None:
         acquisition = number(content, "FrameAcquisitionNumber")
-    return (
+    phase = (
         ("image type", (stack, *(part.upper() for part in frame_type))),
         ("echo time", number(echo, "EffectiveEchoTime") or number(echo, "EchoTime")),
         ("b-value", number(diffusion, "DiffusionBValue")),
@@ -214,41 +224,77 @@ def _phase(
         ("acquisition", acquisition),
         ("trigger time", number(content, "TriggerTime")),
     )
+    return shared(phase)  # type: ignore[no-any-return]
 
 
-def _position(found: Dataset) -> Triple | None:
+def _say(sentence: str, marks: list[str]) -> None:
+    if sentence not in marks:
+        marks.append(sentence)
+
+
+def _is_given(found: Dataset, keyword: str) -> bool:
+    """Return True where an element is there with a value, whatever it is."""
+    try:
+        value = _value(found, keyword)
+    except Exception:  # noqa: BLE001 - converting a foreign value can raise anything
+        return True
+    return value is not None and value != "" and value != []
+
+
+def _position(found: Dataset, marks: list[str]) -> Triple | None:
     values = numbers(found, "ImagePositionPatient")
-    return _triple(values) if len(values) == 3 else None
+    if len(values) == 3 and max(map(abs, values)) <= _FARTHEST_MM:
+        return _triple(values)
+    if _is_given(found, "ImagePositionPatient"):
+        _say(NO_POSITION, marks)
+    return None
 
 
-def _orientation(found: Dataset) -> tuple[float, ...] | None:
+def _orientation(found: Dataset, marks: list[str]) -> tuple[float, ...] | None:
     """Return the six cosines at unit length, or None where they are no right angle."""
     values = numbers(found, "ImageOrientationPatient")
-    if len(values) != 6:
-        return None
+    cosines = _cosines(values) if len(values) == 6 else None
+    if cosines is None and _is_given(found, "ImageOrientationPatient"):
+        _say(NO_DIRECTION, marks)
+    return cosines
+
+
+def _cosines(values: list[float]) -> tuple[float, ...] | None:
     row, column = np.array(values[:3]), np.array(values[3:])
-    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
-    if any(abs(length - 1) > _COSINE_TOLERANCE for length in lengths):
+    with np.errstate(over="ignore"):
+        lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if any(not abs(length - 1) <= _COSINE_TOLERANCE for length in lengths):
         return None
     row, column = row / lengths[0], column / lengths[1]
     if abs(float(row @ column)) > _COSINE_TOLERANCE:
         return None
-    return tuple(float(v) for v in (*row, *column))
+    return shared(tuple(float(v) for v in (*row, *column)))  # type: ignore[no-any-return]
 
 
-def _spacing(found: Dataset, keyword: str) -> tuple[float, float] | None:
+def _spacing(found: Dataset, keyword: str, marks: list[str]) -> tuple[float, float] | None:
     values = numbers(found, keyword)
-    if len(values) != 2 or min(values) <= 0:
-        return None
-    return values[0], values[1]
+    if len(values) == 2 and all(_LEAST_SPACING_MM <= v <= _MOST_SPACING_MM for v in values):
+        return shared((values[0], values[1]))  # type: ignore[no-any-return]
+    if _is_given(found, keyword):
+        _say(NO_SPACING, marks)
+    return None
 
 
-def _rescale(found: Dataset) -> tuple[float, float]:
-    slope, intercept = number(found, "RescaleSlope"), number(found, "RescaleIntercept")
-    if slope is None:
-        slope = number(found, "DoseGridScaling")
+def _thickness(found: Dataset) -> float | None:
+    value = number(found, "SliceThickness")
+    return value if value is not None and 0 < value <= _MOST_SPACING_MM else None
+
+
+def _rescale(found: Dataset, marks: list[str]) -> tuple[float, float]:
+    """Return slope and intercept; stored values as they are where these are no numbers."""
+    keyword = "RescaleSlope" if _is_given(found, "RescaleSlope") else "DoseGridScaling"
+    slope, intercept = number(found, keyword), number(found, "RescaleIntercept")
     # A slope of 0 would make every pixel one value: no device means that.
-    return slope or 1.0, intercept or 0.0
+    lost_slope = (slope is None and _is_given(found, keyword)) or slope == 0
+    if lost_slope or (intercept is None and _is_given(found, "RescaleIntercept")):
+        _say(NO_SLOPE, marks)
+        return 1.0, 0.0
+    return 1.0 if slope is None else slope, intercept or 0.0
 
 
 def windows(found: Dataset) -> tuple[study.Window, ...]:
@@ -265,20 +311,20 @@ def windows(found: Dataset) -> tuple[study.Window, ...]:
         for centre, width, name in zip(centres, widths, names, strict=False)
         if width >= smallest
     )
-    return tuple(dict.fromkeys(found_windows))
+    return shared(tuple(dict.fromkeys(found_windows)))  # type: ignore[no-any-return]
 
 
 def modality_table(found: Dataset) -> study.ModalityTable | None:
     """Return the Modality LUT of a header (DICOM PS3.3 C.11.1.1.1), or None."""
-    items = _items(found, "ModalityLUTSequence")
-    if not items:
+    tables = items(found, "ModalityLUTSequence")
+    if not tables:
         return None
-    shape, data = numbers(items[0], "LUTDescriptor"), items[0].get("LUTData")
+    shape, data = numbers(tables[0], "LUTDescriptor"), tables[0].get("LUTData")
     if len(shape) != 3 or data is None:
         return None
     count, first = int(shape[0]) or 65536, int(shape[1])
     if isinstance(data, bytes):
-        little = getattr(items[0], "original_encoding", (None, True))[1] is not False
+        little = getattr(tables[0], "original_encoding", (None, True))[1] is not False
         wide = len(data) >= 2 * count
         values = np.frombuffer(data, ("<u2" if little else ">u2") if wide else "u1")
     else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,10 +12,18 @@ from typing import Any, Literal
 import numpy as np
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.imaging import blocks, reader_client, reader_process, study, volume
+from medsearch_desktop.imaging import (
+    finding,
+    limits,
+    loading,
+    reader_client,
+    reader_process,
+    study,
+    volume,
+)
 
-# So many files that each end a reader are no accident: the rest is not tried.
-_MOST_LOSSES = 25
+# More pixels than this are loaded only when the reader of the images has said so.
+ASK_ABOVE_BYTES = 2 << 30
 
 never = reader_client.never
 
@@ -28,8 +35,7 @@ class Readers:
     a user's file runs in a process with a memory cap (`memory_cap_bytes`
     beyond what it needs to stand, and beyond the pixels asked for) and a
     deadline for each file or plane; one that dies or is over is replaced.
-    `limit` says who keeps the memory cap: the process itself (Linux) or we, by
-    looking at its size.
+    `limit` says who keeps the memory cap; "auto" is what this system can do.
     """
 
     def __init__(
@@ -38,10 +44,10 @@ class Readers:
         *,
         memory_cap_bytes: int = 4 << 30,
         deadline_s: float = 60.0,
-        limit: Literal["auto", "itself", "watched"] = "auto",
+        limit: Literal["auto"] | limits.Keeper = "auto",
     ) -> None:
         self._count, self._cap_bytes, self._deadline_s = count, memory_cap_bytes, deadline_s
-        self._limits_itself = limit == "itself" or (limit == "auto" and sys.platform == "linux")
+        self._keeper: limits.Keeper = limits.keeper() if limit == "auto" else limit
         self._lock = threading.Lock()
         self._turns = threading.Semaphore(count)
         self._idle: list[reader_client.Reader] = []
@@ -63,45 +69,29 @@ class Readers:
                 self._warming.start()
 
     def open_paths(
-        self, paths: Sequence[str | Path], *, cancelled: Callable[[], bool] = never
+        self,
+        paths: Sequence[str | Path],
+        *,
+        cancelled: Callable[[], bool] = never,
+        grow: bool = False,
     ) -> Iterator[study.Study | study.Refused]:
         """Give a Study or Refused for everything found in files, folders, ZIPs and DICOMDIRs.
 
         A file that ends the reader is Refused and the others are read on. The
         reader is held until the last value was taken, but never one that
-        `load` or `render_picture` waits for.
+        `load` or `render_picture` waits for. With `grow` studies come as they
+        grow, too (`is_complete` False).
         """
         if not paths:
             return
-        named = tuple(os.path.abspath(path) for path in paths)
-        done: set[str] = set()
-        unexplained = 0
-        for _ in range(_MOST_LOSSES):
-            place = ""
-            job = reader_process.Open(named, frozenset(done))
+        found = finding.Finding([os.path.abspath(path) for path in paths], grow=grow)
+        while not found.is_over and not cancelled():
             try:
-                with self._asked(job, cancelled) as replies:
-                    for kind, value in replies:
-                        if kind == "at":
-                            place = value
-                        elif kind == "found":
-                            done.add(value.path if isinstance(value, study.Refused) else place)
-                            place = ""
-                            yield value
-                        elif kind == "failed":
-                            raise reader_client.LostError(value[1])
-                return
+                with self._asked(found.job(), cancelled) as replies:
+                    for reply in replies:
+                        yield from found.take(reply)
             except reader_client.LostError as error:
-                if place:
-                    done.add(place)
-                    yield study.Refused(place, str(error))
-                elif unexplained or self._is_closed:
-                    yield study.Refused(named[0], str(error))
-                    return
-                else:
-                    unexplained += 1
-        reason = "Too many of its files ended the reader: the rest is not read."
-        yield study.Refused(named[0], reason)
+                yield from found.lost(str(error), is_last=self._is_closed)
 
     def load(
         self,
@@ -109,46 +99,48 @@ class Readers:
         *,
         first: int = 0,
         indices: Sequence[int] | None = None,
-        on_slice: Callable[[volume.Volume, int], None] | None = None,
+        on_slice: loading.OnSlice | None = None,
+        on_fault: loading.OnFault | None = None,
         cancelled: Callable[[], bool] = never,
+        allow_bytes: int = ASK_ABOVE_BYTES,
     ) -> volume.Volume:
         """Return the stored values of a series, or of the slices in `indices`.
 
         Slice `first` is read first, then outward from it; `on_slice(volume,
         plane)` is called on this thread for each plane read, with the one
-        volume that fills up. When cancelled, the volume comes back as far as
-        it got (`ready` says which planes). Raises UnreadableFileError.
+        volume that fills up, and `on_fault(volume, plane, sentence)` for each
+        that cannot be read. When cancelled, the volume comes back as far as
+        it got (`ready` says which planes). Raises UnreadableFileError when all
+        planes fail, and TooLargeError for more than `allow_bytes` of pixels.
         """
         chosen = tuple(range(len(series.slices)) if indices is None else indices)
         if not chosen:
             raise ValueError("no slices to load")
-        path = series.slices[chosen[0]].path
-        start = min(range(len(chosen)), key=lambda k: abs(chosen[k] - first))
-        order = tuple(reader_process.outward(len(chosen), start))
-        block = blocks.Block(path, series.slice_bytes * len(chosen))
-        shape = (len(chosen), *series.plane_shape)
-        found = volume.Volume(
-            series, block.array(shape, series.dtype), chosen, np.zeros(len(chosen), bool)
-        )
-        job = reader_process.Load(series, chosen, order, block.name)
+        needed = series.slice_bytes * len(chosen)
+        if needed > allow_bytes:
+            raise errors.TooLargeError(series.slices[chosen[0]].path, needed, allow_bytes)
+        load = loading.Loading(series, chosen, first, on_slice, on_fault)
         try:
-            with self._turn(cancelled), self._asked(job, cancelled) as replies:
-                for kind, value in replies:
-                    if kind == "at":
-                        path = value
-                    elif kind == "plane":
-                        found.ready[value] = True
-                        if on_slice is not None:
-                            on_slice(found, value)
-                    elif kind == "failed":
-                        raise errors.UnreadableFileError(value[0] or path, value[1])
+            with self._turn(cancelled):
+                self._load_all(load, cancelled)
         except reader_client.LostError as error:
-            if cancelled():
-                return found
-            raise errors.UnreadableFileError(path, str(error)) from error
+            if not cancelled():
+                raise errors.UnreadableFileError(load.path(), str(error)) from error
         finally:
-            block.unlink()
-        return found
+            load.block.unlink()
+        return load.finished()
+
+    def _load_all(self, load: loading.Loading, cancelled: Callable[[], bool]) -> None:
+        """Ask for all planes, with a new reader after each that is lost."""
+        while not cancelled() and (job := load.job()) is not None:
+            try:
+                with self._asked(job, cancelled) as replies:
+                    for reply in replies:
+                        load.take(reply)
+            except reader_client.LostError as error:
+                if self._is_closed or cancelled():
+                    raise
+                load.lost(str(error))
 
     def render_picture(
         self,
@@ -195,7 +187,7 @@ class Readers:
             with self._lock:
                 wanted = len(self._idle) + len(self._busy) < self._count and not self._is_closed
             if wanted:
-                self._give_back(reader_client.Reader(self._cap_bytes, self._limits_itself))
+                self._give_back(reader_client.Reader(self._cap_bytes, self._keeper))
 
     @contextlib.contextmanager
     def _turn(self, cancelled: Callable[[], bool]) -> Iterator[None]:
@@ -234,7 +226,7 @@ class Readers:
             if reader is None:
                 # Starting takes milliseconds and is done under the lock, so that `close`
                 # never misses a process.
-                reader = reader_client.Reader(self._cap_bytes, self._limits_itself)
+                reader = reader_client.Reader(self._cap_bytes, self._keeper)
             self._busy.add(reader)
             return reader
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import shared_memory
 from typing import Any
 
 import numpy as np
 
+from medsearch_desktop import errors
 from medsearch_desktop.imaging import opening, pixels, reader_process
 
 # Decoders that are imported on first use otherwise, which would cost the first file a second.
@@ -42,7 +43,11 @@ def _open(
     is_stopped: Callable[[], bool],
 ) -> None:
     found = opening.open_paths(
-        job.paths, announce=lambda path: send(("at", path)), skip=job.skip, is_stopped=is_stopped
+        job.paths,
+        announce=lambda path: send(("at", path)),
+        skip=job.skip,
+        is_stopped=is_stopped,
+        grow=job.grow,
     )
     for each in found:
         send(("found", each))
@@ -70,13 +75,20 @@ def _fill(
     shape = (len(job.indices), *series.plane_shape)
     voxels = np.ndarray(shape, series.dtype, buffer=block.buf)
 
-    def wanted() -> Iterator[int]:
-        for plane in job.order:
+    with pixels.Planes(series) as reading:
+        for count, plane in enumerate(job.order, start=1):
             if is_stopped():
                 return
-            send(("at", series.slices[job.indices[plane]].path))
-            yield job.indices[plane]
-
-    for plane, (_, values) in zip(job.order, pixels.planes(series, wanted()), strict=False):
-        voxels[plane] = values
-        send(("plane", plane))
+            path = series.slices[job.indices[plane]].path
+            send(("at", path))
+            try:
+                is_last = count == len(job.order)
+                voxels[plane] = reading.plane(job.indices[plane], is_last=is_last)
+            except errors.UnreadableFileError as error:
+                send(("unread", (plane, error.path, error.reason)))
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - one plane must not cost the others
+                send(("unread", (plane, path, f"It could not be read ({type(error).__name__}).")))
+            else:
+                send(("plane", plane))

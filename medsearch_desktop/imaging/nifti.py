@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import math
-import zlib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal
 
 import nibabel
 import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.imaging import files, study
+from medsearch_desktop.imaging import files, gzipped, study
 
 # DEFLATE cannot shrink by more than this (RFC 1951: 258 bytes in 2 bits).
 _BEST_DEFLATE = 1032
 _LARGEST_BYTES = 8 << 30
 _CHUNK = 1 << 20
+# Four bytes behind the header say whether extensions follow (nifti1.h).
+_EXTENSION_BYTES = 4
+# What lies outside is no voxel size of a body; what is flatter spans no volume.
+_SMALLEST_MM, _LARGEST_MM, _FLATTEST = 1e-6, 1e5, 1e-4
+# Beyond this, scaled values overflow the 32 bits in which they are shown.
+_LARGEST_SCALE = 1e18
 
 # NIfTI data type -> numpy name; what is missing here is refused by name.
 _DTYPES = {
@@ -53,7 +57,7 @@ class Header:
     slope: float
     intercept: float
     affine: np.ndarray | None
-    pixel_mm: tuple[float, float, float]
+    pixel_mm: tuple[float, float, float] | None
     description: str
     marks: tuple[str, ...]
 
@@ -74,13 +78,26 @@ def magic(head: bytes) -> str:
     return ""
 
 
+def is_analyze(head: bytes) -> bool:
+    """Return True for an Analyze 7.5 header: NIfTI-1's size and extents, without its magic."""
+    orders: tuple[Literal["little", "big"], ...] = ("little", "big")
+    return len(head) >= 348 and any(
+        int.from_bytes(head[:4], order) == 348 and 1 <= int.from_bytes(head[40:42], order) <= 7
+        for order in orders
+    )
+
+
+def _sizes(count: int) -> tuple[bytes, bytes]:
+    return count.to_bytes(4, "little"), count.to_bytes(4, "big")
+
+
 def read_series(path: str) -> study.Study:
     """Return the Study of one NIfTI file (for a pair: of its .hdr); raises UnreadableFileError."""
     header = read_header(path)
     with files.opened(path) as (file, size):
         digest = hashlib.sha256(file.read(_CHUNK) + str(size).encode()).hexdigest()
     uid = f"nifti:{digest[:16]}"
-    slices = header.shape[2]
+    slices, steps = header.shape[2], header.pixel_mm
     marks = list(header.marks)
     if header.shape[3] > 1:
         marks.append(f"{header.shape[3]} volumes, one after another in time: the first is shown.")
@@ -100,8 +117,8 @@ def read_series(path: str) -> study.Study:
         slope=(header.slope,) * slices,
         intercept=(header.intercept,) * slices,
         affine=None if header.affine is None else study.as_affine(header.affine),
-        pixel_spacing_mm=(header.pixel_mm[1], header.pixel_mm[0]),
-        slice_spacing_mm=header.pixel_mm[2],
+        pixel_spacing_mm=None if steps is None else (steps[1], steps[0]),
+        slice_spacing_mm=None if steps is None else steps[2],
         is_volume=header.affine is not None and slices > 1,
         timepoints=header.shape[3],
         marks=tuple(marks),
@@ -119,6 +136,8 @@ def read_header(path: str) -> Header:
     if not kind:
         raise errors.UnreadableFileError(path, "It is not a NIfTI file.")
     is_second = head[4:6] in (b"n+", b"ni")
+    if head[:4] not in _sizes(540 if is_second else 348) or len(head) < (540 if is_second else 348):
+        raise errors.UnreadableFileError(path, "Its NIfTI header is damaged: it has a wrong size.")
     parser = nibabel.Nifti2Header if is_second else nibabel.Nifti1Header
     try:
         parsed = parser(head[: 540 if is_second else 348], check=False)
@@ -128,7 +147,7 @@ def read_header(path: str) -> Header:
     data_path = path if kind == "one" else _image_path(path)
     if data_path != path:
         with files.opened(data_path) as (file, size):
-            is_packed = file.read(2) == b"\x1f\x8b"
+            is_packed = file.read(2) == gzipped.MAGIC
     needed = header.offset + header.slice_bytes * header.shape[2] * header.shape[3]
     if needed > (size * _BEST_DEFLATE if is_packed else size):
         reason = f"The file is cut short: it needs {needed:,} bytes and {size:,} are there."
@@ -138,14 +157,13 @@ def read_header(path: str) -> Header:
 
 def _head(path: str, file: IO[bytes]) -> tuple[bytes, bool]:
     head = file.read(540)
-    if head[:2] != b"\x1f\x8b":
+    if head[:2] != gzipped.MAGIC:
         return head, False
     file.seek(0)
     try:
-        with gzip.GzipFile(fileobj=file) as unpacked:
-            return unpacked.read(540), True
-    except (OSError, EOFError, zlib.error) as error:
-        raise errors.UnreadableFileError(path, "Its gzip packing is damaged.") from error
+        return gzipped.head(file, 540), True
+    except gzipped.DamagedError as error:
+        raise errors.UnreadableFileError(path, str(error)) from error
 
 
 def _image_path(path: str) -> str:
@@ -194,10 +212,14 @@ def _checked(path: str, parsed: Any, kind: str) -> Header:
         raise errors.UnreadableFileError(path, "Its header says the values begin nowhere.")
     marks: list[str] = []
     affine, steps = _geometry(parsed, marks)
-    slope, intercept = float(parsed["scl_slope"]), float(parsed["scl_inter"])
-    # NIfTI-1: a slope of 0 (or none) means that the values are stored as they are.
-    if not math.isfinite(slope) or slope == 0 or not math.isfinite(intercept) or samples == 3:
-        slope, intercept = 1.0, 0.0
+    if code == _RGBA:
+        marks.append("Its transparency is not shown.")
+    if int(parsed["bitpix"]) != stored * np.dtype(dtype).itemsize * 8:
+        marks.append("Its header contradicts itself about the size of a value: it may be damaged.")
+    least = 0 if kind == "pair" else int(parsed.sizeof_hdr) + _EXTENSION_BYTES
+    if offset < least:
+        marks.append("Its header says the values begin inside the header: they are read behind it.")
+    slope, intercept = (1.0, 0.0) if samples == 3 else _scale(parsed, marks)
     note = bytes(parsed["descrip"]).split(b"\0")[0].decode("latin-1")
     return Header(
         path=path,
@@ -206,7 +228,7 @@ def _checked(path: str, parsed: Any, kind: str) -> Header:
         order="<" if parsed.endianness == "<" else ">",
         samples=samples,
         stored_samples=stored,
-        offset=max(int(offset), 0 if kind == "pair" else int(parsed.sizeof_hdr)),
+        offset=max(int(offset), least),
         slope=slope,
         intercept=intercept,
         affine=affine,
@@ -216,34 +238,61 @@ def _checked(path: str, parsed: Any, kind: str) -> Header:
     )
 
 
+def _scale(parsed: Any, marks: list[str]) -> tuple[float, float]:
+    """Return slope and intercept; NIfTI-1: a slope of 0 (or none) leaves the values as stored."""
+    slope, intercept = float(parsed["scl_slope"]), float(parsed["scl_inter"])
+    if slope == 0 or math.isnan(slope):
+        return 1.0, 0.0
+    if max(abs(slope), abs(intercept)) < _LARGEST_SCALE:
+        return slope, intercept
+    marks.append("The scale of its values is damaged: they are shown as stored.")
+    return 1.0, 0.0
+
+
 def _geometry(
     parsed: Any, marks: list[str]
-) -> tuple[np.ndarray | None, tuple[float, float, float]]:
-    """Return index (z, y, x, 1) -> LPS mm and the (x, y, z) steps in mm.
+) -> tuple[np.ndarray | None, tuple[float, float, float] | None]:
+    """Return index (z, y, x, 1) -> LPS mm and the (x, y, z) steps in mm, None where unknown.
 
     NIfTI's own affine takes (x, y, z, 1) to RAS mm; LPS turns the first two
     axes (nifti1.h, "3D IMAGE (VOLUME) ORIENTATION AND LOCATION IN SPACE").
     """
     unit = {1: 1000.0, 3: 0.001}.get(int(parsed["xyzt_units"]) & 7, 1.0)
     steps = [abs(float(v)) * unit for v in parsed["pixdim"][1:4]]
-    sized = all(math.isfinite(v) and v > 0 for v in steps)
+    sized = all(_SMALLEST_MM < v < _LARGEST_MM for v in steps)
     if int(parsed["sform_code"]) <= 0 and int(parsed["qform_code"]) <= 0:
         marks.append("Orientation is missing: sides cannot be told.")
-        if not sized:
-            marks.append("The size of its voxels is missing: nothing can be measured.")
-        return None, _steps(steps if sized else [1.0, 1.0, 1.0])
+        return None, _known(steps, sized, marks)
     try:
         ras = np.asarray(parsed.get_best_affine(), dtype=np.float64)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):
         ras = np.full((4, 4), np.nan)
     lps = np.diag([-unit, -unit, unit, 1.0]) @ ras
-    if not np.isfinite(lps).all() or abs(np.linalg.det(lps[:3, :3])) < 1e-9:
-        marks.append("Its orientation is damaged: sides cannot be told.")
-        return None, _steps(steps if sized else [1.0, 1.0, 1.0])
     lengths = np.linalg.norm(lps[:3, :3], axis=0)
-    if int(parsed["sform_code"]) > 0 and sized and np.abs(lengths / steps - 1).max() > 0.02:
+    if not _is_sound(lps, lengths):
+        marks.append("Its orientation is damaged: sides cannot be told.")
+        return None, _known(steps, sized, marks)
+    if int(parsed["sform_code"]) > 0 and not sized:
+        marks.append("Its header gives no usable voxel size; the orientation's is used.")
+    elif int(parsed["sform_code"]) > 0 and sized and np.abs(lengths / steps - 1).max() > 0.02:
         marks.append("Its two statements about voxel size differ; the orientation's is used.")
     return lps[:, [2, 1, 0, 3]], _steps(lengths)
+
+
+def _known(steps: list[float], sized: bool, marks: list[str]) -> tuple[float, float, float] | None:
+    if sized:
+        return _steps(steps)
+    marks.append("The size of its voxels is missing: nothing can be measured.")
+    return None
+
+
+def _is_sound(lps: np.ndarray, lengths: np.ndarray) -> bool:
+    """Return True where the axes have a possible length and span a volume."""
+    if not np.isfinite(lps).all() or np.abs(lps[:3, 3]).max() > _LARGEST_MM:
+        return False
+    if lengths.min() < _SMALLEST_MM or lengths.max() > _LARGEST_MM:
+        return False
+    return abs(float(np.linalg.det(lps[:3, :3] / lengths))) > _FLATTEST
 
 
 def _steps(values: Any) -> tuple[float, float, float]:
@@ -271,13 +320,11 @@ class PixelFile:
         self._path = _image_path(path) if paired else path
         self._context = files.opened(self._path, whole=True)
         self._file, _ = self._context.__enter__()
-        self._packed = self._file.read(2) == b"\x1f\x8b"
+        self._packed = self._file.read(2) == gzipped.MAGIC
         self._file.seek(0)
-        self._stream: IO[bytes] = self._file
+        self._stream = gzipped.Unpacked(self._file)
         self._unpacked = bytearray()
         self._beyond = 0
-        if self._packed:
-            self._stream = cast(IO[bytes], gzip.GzipFile(fileobj=self._file))
         self.frames = header.shape[2]
 
     def frame(self, number: int) -> np.ndarray:
@@ -318,9 +365,8 @@ class PixelFile:
     def _more(self) -> bool:
         try:
             chunk = self._stream.read(_CHUNK)
-        except (OSError, EOFError, zlib.error) as error:
-            reason = "Its gzip packing is damaged: the checksum is wrong or the end is missing."
-            raise errors.UnreadableFileError(self._header.path, reason) from error
+        except gzipped.DamagedError as error:
+            raise errors.UnreadableFileError(self._header.path, str(error)) from error
         limit = self._header.offset + self._header.slice_bytes * self.frames
         # Later time points and the trailer are read for the checksum and not kept.
         if len(self._unpacked) < limit:

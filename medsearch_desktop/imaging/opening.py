@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-
-import pydicom
-from pydicom.dataset import Dataset
+from pathlib import Path
 
 from medsearch_desktop import errors
 from medsearch_desktop.imaging import (
+    archives,
     dicom_headers,
+    dicomdir,
     files,
+    growing,
+    listing,
     nifti,
     raster,
     sniffing,
-    stacks,
     study,
 )
 
-# Left by systems and discs beside the images; nobody wants to hear of them.
-_JUNK = {"thumbs.db", "desktop.ini", "ehthumbs.db", "__macosx", "lockfile", "autorun.inf"}
-_MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+Answers = Iterator[study.Study | study.Refused]
 
 
 def _ignore(path: str) -> None:
@@ -39,62 +38,173 @@ def open_paths(
     announce: Callable[[str], None] = _ignore,
     skip: Collection[str] = (),
     is_stopped: Callable[[], bool] = _never,
-) -> Iterator[study.Study | study.Refused]:
-    """Give a Study for every study found, and a Refused for every file that holds no image.
+    grow: bool = False,
+) -> Answers:
+    """Give a Study for every study found, and a Refused for every file that none of them shows.
 
     Pictures and NIfTI files come as they are found; DICOM studies when all
-    files have been read, for slices of one study may lie anywhere. Only
-    headers are read. Each file is told to `announce` before it is touched;
-    those in `skip` are passed over. Nothing more comes once `is_stopped` says so.
+    files have been read, for slices of one study may lie anywhere. With
+    `grow` they come before that too, as far as they are known
+    (`is_complete` False). Only headers are read. Each file is told to
+    `announce` before it is touched; those in `skip` are passed over. Nothing
+    more comes once `is_stopped` says so.
     """
-    headers: dict[tuple[str, str], list[dicom_headers.Header]] = {}
-    for path in _files(paths, set(skip)):
-        if is_stopped():
-            return
-        if isinstance(path, study.Refused):
-            yield path
-            continue
-        announce(path)
+    tops = tuple(os.path.abspath(path) for path in paths)
+    opening = _Opening(tops, announce, listing.Listing(tops, skip, is_stopped), is_stopped)
+    opening.grow = grow
+    try:
+        yield from opening.answers()
+    finally:
+        files.close_archives()
+
+
+_KINDS = {
+    "dicom": "a DICOM file",
+    "bare dicom": "a DICOM file",
+    "nifti": "a NIfTI volume",
+    "picture": "a picture",
+    "zip": "an archive",
+}
+
+
+class _Opening:
+    """One drop being opened."""
+
+    grow = False
+
+    def __init__(
+        self,
+        tops: tuple[str, ...],
+        announce: Callable[[str], None],
+        listed: listing.Listing,
+        is_stopped: Callable[[], bool],
+    ) -> None:
+        self._tops, self._announce = set(tops), announce
+        self._listing, self._is_stopped = listed, is_stopped
+        self._growing = growing.Growing(tops)
+        self._budget = archives.Budget()
+        self._at_last: list[study.Refused] = []
+        # What the file being read is, as far as its first bytes tell.
+        self._what = ""
+
+    def answers(self) -> Answers:
+        """Give all studies and refusals of the drop."""
+        yield from self._of_all(self._listing.found())
+        self._announce("")
+        if not self._is_stopped():
+            yield from self._growing.whole()
+            # Not before: what was answered is not read again after a loss.
+            yield from self._at_last
+
+    def _of_all(self, found: Iterator[listing.Found]) -> Answers:
+        for each in found:
+            if self._is_stopped():
+                return
+            if isinstance(each, study.Refused):
+                yield each
+            else:
+                yield from self._of_one(each, self._opened)
+
+    def _of_one(self, path: str, work: Callable[[str], Answers]) -> Answers:
+        """Give what `work` makes of one file, and its faults as values."""
+        if self.grow and self._growing.is_due(path):
+            self._announce("")
+            yield from self._growing.so_far()
+        self._announce(path)
+        self._what = ""
         try:
-            found = _read(path)
+            yield from work(path)
         except errors.NotAnImageError as error:
             yield study.Refused(path, error.reason, error.what, "listed")
         except errors.UnreadableFileError as error:
-            yield study.Refused(path, error.reason)
+            yield study.Refused(path, error.reason, self._what)
         except RecursionError:
-            yield study.Refused(path, "Its contents are nested too deeply to be true.")
+            reason = "Its contents are nested too deeply to be true."
+            yield study.Refused(path, reason, self._what)
         except MemoryError:
-            yield study.Refused(path, "It needs more memory than one file may take.")
+            reason = "It needs more memory than one file may take."
+            yield study.Refused(path, reason, self._what)
+        except Exception as error:  # noqa: BLE001 - one file must not cost the others
+            reason = f"It could not be read ({type(error).__name__})."
+            yield study.Refused(path, reason, self._what)
+
+    def _opened(self, path: str) -> Answers:
+        """Give what is in a file, an archive or a list of files."""
+        is_top = path in self._tops
+        if (is_top or _is_called_dicomdir(path)) and dicomdir.is_one(path):
+            if is_top:
+                yield from self._of_all(self._listed(path))
+            else:
+                reason = "It is an index: the files beside it are read without it."
+                yield dicomdir.left_out(path, reason)
+            return
+        kind = sniffing.kind(path)
+        self._what = _KINDS.get(kind, "")
+        if not files.split(path)[1] and (kind == "zip" or _is_archive_behind_a_program(path, kind)):
+            yield from self._inside(path)
         else:
-            if isinstance(found, study.Study):
-                yield found
-            elif found is not None:
-                key = (found.study_uid or found.path, found.series_uid)
-                headers.setdefault(key, []).append(found)
-    announce("")
-    files.close_archives()
-    yield from _studies(headers, tuple(str(path) for path in paths))
+            yield from self._read(path, kind)
+
+    def _listed(self, path: str) -> Iterator[listing.Found]:
+        """Give the files that a DICOMDIR lists; what is said of itself waits for the end."""
+        for each in dicomdir.listed(path):
+            name = each.path if isinstance(each, study.Refused) else each
+            if name == path and isinstance(each, study.Refused):
+                self._at_last.append(each)
+            elif self._listing.is_new(name):
+                yield each
+
+    def _inside(self, path: str) -> Answers:
+        """Give what is in the files of an archive, in the order people count in."""
+        members = files.members(path)
+        if document := files.document(path):
+            yield study.Refused(path, f"It is {document}, which is not opened here.", document)
+            return
+        if not members:
+            yield study.Refused(path, "The archive holds no files.", "an archive")
+        for name in sorted(members, key=files.natural):
+            if self._is_stopped():
+                return
+            inside = path + files.INSIDE + name
+            if not self._listing.is_new(inside):
+                continue
+            if any(listing.is_of_system(part) for part in name.split("/")):
+                yield listing.left_by_system(inside)
+            elif fault := members[name].fault or self._budget.fault(members[name]):
+                yield study.Refused(inside, fault)
+            else:
+                yield from self._of_one(inside, self._opened)
+
+    def _read(self, path: str, kind: str) -> Answers:
+        """Give what one file holds; raises UnreadableFileError."""
+        if path.lower().endswith((".img", ".img.gz")) and _has_header_beside(path):
+            reason = "It holds the voxels of the .hdr file beside it."
+            yield study.Refused(path, reason, "a part of a NIfTI pair", "left out")
+        elif kind in ("dicom", "bare dicom"):
+            with files.opened(path) as (file, size):
+                header = dicom_headers.read_header(path, file, size, force=kind != "dicom")
+            self._growing.add(header)
+        elif kind == "nifti":
+            yield nifti.read_series(path)
+        elif kind == "picture":
+            yield raster.read_series(path)
+        elif kind == "npz":
+            reason = "It is a file of NumPy arrays: name one in a table, as file.npz#name[number]."
+            raise errors.UnreadableFileError(path, reason)
+        elif kind == "zip":
+            reason = "It is an archive inside an archive: unpack it first."
+            yield study.Refused(path, reason, "an archive")
+        else:
+            raise errors.UnreadableFileError(path, sniffing.name_of_other(path))
 
 
-def _read(path: str) -> dicom_headers.Header | study.Study | None:
-    if path.lower().endswith((".img", ".img.gz")) and _has_header_beside(path):
-        return None
-    kind = sniffing.kind(path)
-    if kind in ("dicom", "bare dicom"):
-        with files.opened(path) as (file, size):
-            return dicom_headers.read_header(path, file, size, force=kind != "dicom")
-    if kind == "nifti":
-        return nifti.read_series(path)
-    if kind == "picture":
-        return raster.read_series(path)
-    if kind == "npz":
-        reason = "It is a file of NumPy arrays: name one in a table, as file.npz#name[number]."
-        raise errors.UnreadableFileError(path, reason)
-    if kind == "zip":
-        raise errors.UnreadableFileError(
-            path, "It is an archive inside an archive: unpack it first."
-        )
-    raise errors.UnreadableFileError(path, sniffing.name_of_other(path))
+def _is_called_dicomdir(path: str) -> bool:
+    return path.rpartition("/")[2].rpartition(os.sep)[2].upper() == "DICOMDIR"
+
+
+def _is_archive_behind_a_program(path: str, kind: str) -> bool:
+    """Return True for a ZIP that begins with something else, as one that unpacks itself does."""
+    return not kind and path.lower().endswith((".zip", ".exe")) and zipfile.is_zipfile(path)
 
 
 def _has_header_beside(path: str) -> bool:
@@ -104,138 +214,3 @@ def _has_header_beside(path: str) -> bool:
         inside = stem.partition(files.INSIDE)[2]
         return f"{inside}.hdr" in files.members(archive)
     return Path(stem + ".hdr").exists()
-
-
-def _files(paths: Sequence[str | Path], skip: set[str]) -> Iterator[str | study.Refused]:
-    """Give the files to read, each once, in natural order; and what cannot be entered."""
-    seen: set[str] = set()
-    for top in paths:
-        path = os.path.abspath(top)
-        if os.path.isdir(path):
-            found: Iterator[str | study.Refused] = _walk(path)
-        elif not os.path.exists(path) and not files.split(path)[1]:
-            found = iter([study.Refused(path, "There is no such file or folder.")])
-        else:
-            found = _entered(path)
-        for each in found:
-            name = each.path if isinstance(each, study.Refused) else each
-            if name not in seen and name not in skip:
-                seen.add(name)
-                yield each
-
-
-def _walk(folder: str) -> Iterator[str | study.Refused]:
-    problems: list[OSError] = []
-    for where, folders, names in os.walk(folder, onerror=problems.append):
-        folders[:] = sorted((f for f in folders if not _is_junk(f)), key=files.natural)
-        for name in sorted(names, key=files.natural):
-            path = os.path.join(where, name)
-            if not _is_junk(name) and not (name.upper() == "DICOMDIR" and _is_directory(path)):
-                yield from _entered(path, within_folder=True)
-    for error in problems:
-        reason = f"The folder cannot be read: {error.strerror}."
-        yield study.Refused(str(error.filename), reason)
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _JUNK
-
-
-def _entered(path: str, *, within_folder: bool = False) -> Iterator[str | study.Refused]:
-    """Give the path itself, or what is inside an archive or listed by a DICOMDIR."""
-    try:
-        if not within_folder and _is_directory(path):
-            yield from _listed(path)
-        elif not files.split(path)[1] and sniffing.kind(path) == "zip":
-            for name in sorted(files.members(path), key=files.natural):
-                parts = PurePosixPath(name).parts
-                if not any(_is_junk(part) for part in parts) and parts[-1].upper() != "DICOMDIR":
-                    yield path + files.INSIDE + name
-        else:
-            yield path
-    except errors.UnreadableFileError as error:
-        yield study.Refused(path, error.reason)
-
-
-def _is_directory(path: str) -> bool:
-    """Return True for a DICOMDIR, by its name or by what it says it is."""
-    if files.split(path)[1] or not os.path.isfile(path):
-        return False
-    with files.opened(path) as (file, _):
-        head = file.read(512)
-    return head[128:132] == b"DICM" and _MEDIA_DIRECTORY.encode() in head
-
-
-def _listed(path: str) -> Iterator[str | study.Refused]:
-    """Give the files that a DICOMDIR lists, if they lie within its folder.
-
-    Its names are relative and may hold anything; what leads out of the
-    folder, by dots, a drive or a link, is refused.
-    """
-    folder = os.path.realpath(os.path.dirname(path))
-    try:
-        found = pydicom.dcmread(path)
-        records = [r for r in found.DirectoryRecordSequence if "ReferencedFileID" in r]
-    except (errors.UnreadableFileError, MemoryError):
-        raise
-    except Exception as error:
-        reason = f"Its list of files is damaged ({type(error).__name__})."
-        raise errors.UnreadableFileError(path, reason) from error
-    for record in records:
-        parts = _file_id(record)
-        target = os.path.realpath(os.path.join(folder, *parts)) if parts else folder
-        named = "/".join(parts)
-        if not _is_within(folder, target):
-            yield study.Refused(f"{path}: {named}", "It lies outside the folder of the DICOMDIR.")
-        elif actual := _existing(folder, parts):
-            yield actual
-        else:
-            yield study.Refused(f"{path}: {named}", "The DICOMDIR lists it, but it is not there.")
-
-
-def _is_within(folder: str, target: str) -> bool:
-    try:
-        return target != folder and os.path.commonpath([folder, target]) == folder
-    except ValueError:  # another drive
-        return False
-
-
-def _file_id(record: Dataset) -> list[str]:
-    value = record.ReferencedFileID
-    parts = [value] if isinstance(value, str) else list(value or [])
-    names = [str(part).replace("\\", "/") for part in parts]
-    return [name for part in names for name in part.split("/") if name]
-
-
-def _existing(folder: str, parts: Sequence[str]) -> str:
-    """Return the file, also where the disc's names were lowered in copying; else ""."""
-    for names in (parts, [part.lower() for part in parts]):
-        candidate = os.path.join(folder, *names)
-        if os.path.isfile(candidate):
-            return candidate
-    return ""
-
-
-def _studies(
-    headers: dict[tuple[str, str], list[dicom_headers.Header]], paths: tuple[str, ...]
-) -> Iterator[study.Study | study.Refused]:
-    """Give the studies, series by their number."""
-    by_study: dict[str, list[list[dicom_headers.Header]]] = {}
-    for (study_uid, _), group in headers.items():
-        by_study.setdefault(study_uid, []).append(group)
-    for study_uid, groups in by_study.items():
-        series = [s for group in groups for s in stacks.series_of(group)]
-        series.sort(key=lambda s: (s.number is None, s.number or 0))
-        texts = groups[0][0].texts
-        yield study.Study(
-            study_uid=study_uid,
-            series=tuple(series),
-            paths=paths,
-            title=texts.get("StudyDescription", ""),
-            patient_name=texts.get("PatientName", "").replace("^", " ").strip(),
-            patient_id=texts.get("PatientID", ""),
-            sex=texts.get("PatientSex", ""),
-            age=texts.get("PatientAge", ""),
-            date=texts.get("StudyDate", ""),
-            accession_number=texts.get("AccessionNumber", ""),
-        )

@@ -54,32 +54,73 @@ def opened(path: str) -> PixelFile:
     raise errors.UnreadableFileError(path, sniffing.name_of_other(path))
 
 
-def planes(series: study.Series, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Give (slice index, plane) in the order asked for; one file stays open at a time.
+class Planes:
+    """Reads the planes of a series one by one; one file stays open at a time.
 
-    Each plane has the series' shape and dtype. A packed NIfTI file is read to
-    its end after the last slice. Raises UnreadableFileError.
+    Each plane has the series' shape and dtype. A plane that cannot be read
+    says nothing about the next one: go on with it.
     """
-    file: PixelFile | None = None
-    path = ""
-    try:
+
+    def __init__(self, series: study.Series) -> None:
+        self._series = series
+        self._path = ""
+        self._file: PixelFile | None = None
+        self._fault: errors.UnreadableFileError | None = None
+
+    def __enter__(self) -> Planes:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._close()
+
+    def plane(self, index: int, *, is_last: bool = False) -> np.ndarray:
+        """Return the plane of slice `index`; raises UnreadableFileError.
+
+        A packed NIfTI file is read to its end before the last plane is given:
+        a wrong checksum there is the fault of that plane.
+        """
+        ref = self._series.slices[index]
+        file = self._opened(ref.path)
+        plane = file.frame(ref.frame)
+        if plane.shape != self._series.plane_shape:
+            reason = f"Its pixels are {plane.shape} and its header says {self._series.plane_shape}."
+            raise errors.UnreadableFileError(ref.path, reason)
+        if is_last:
+            self.finish()
+        return plane.astype(self._series.dtype, casting="unsafe", copy=False)
+
+    def finish(self) -> None:
+        """Read a packed NIfTI file to its end; raises UnreadableFileError on a wrong checksum."""
+        if isinstance(self._file, nifti.PixelFile):
+            self._file.finish()
+
+    def _opened(self, path: str) -> PixelFile:
+        if path != self._path:
+            self._close()
+            self._path = path
+            try:
+                self._file = opened(path)
+            except errors.UnreadableFileError as error:
+                self._fault = error
+        if self._file is None:
+            raise self._fault or errors.UnreadableFileError(path, "It cannot be opened.")
+        return self._file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._path, self._file, self._fault = "", None, None
+
+
+def planes(series: study.Series, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Give (slice index, plane) in the order asked for; raises UnreadableFileError.
+
+    A packed NIfTI file is read to its end after the last slice.
+    """
+    with Planes(series) as reading:
         for index in order:
-            ref = series.slices[index]
-            if file is None or ref.path != path:
-                if file is not None:
-                    file.close()
-                file, path = None, ref.path
-                file = opened(path)
-            plane = file.frame(ref.frame)
-            if plane.shape != series.plane_shape:
-                reason = f"Its pixels are {plane.shape} and its header says {series.plane_shape}."
-                raise errors.UnreadableFileError(path, reason)
-            yield index, plane.astype(series.dtype, casting="unsafe", copy=False)
-        if isinstance(file, nifti.PixelFile):
-            file.finish()
-    finally:
-        if file is not None:
-            file.close()
+            yield index, reading.plane(index)
+        reading.finish()
 
 
 def picture(

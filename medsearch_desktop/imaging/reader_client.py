@@ -13,13 +13,15 @@ from typing import Any
 
 import psutil
 
-from medsearch_desktop.imaging import reader_process
+from medsearch_desktop.imaging import limits, reader_process
 
 # How often a waiting thread looks up to see whether it is still wanted.
 LOOK_S = 0.05
 # A cold start imports numpy and the decoders; on a busy machine that takes seconds.
 _START_S = 120.0
 _STOP_S = 2.0
+# Who cancels waits for it; a reader that is busy with one file for longer is given up.
+_STOP_JOB_S = 0.7
 
 
 def never() -> bool:
@@ -36,8 +38,9 @@ class Reader:
 
     _starting = threading.Lock()
 
-    def __init__(self, cap_bytes: int, limits_itself: bool) -> None:
-        self._cap_bytes, self._watched = cap_bytes, not limits_itself
+    def __init__(self, cap_bytes: int, keeper: limits.Keeper) -> None:
+        self._cap_bytes, self._keeper = cap_bytes, keeper
+        self._job_object: limits.JobObject | None = None
         self._is_ready = False
         # What it holds while it stands idle; until that is known, no size is too large.
         self._base_bytes = 1 << 62
@@ -45,7 +48,7 @@ class Reader:
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
             target=reader_process.serve,
-            args=(theirs, cap_bytes, limits_itself),
+            args=(theirs, cap_bytes, keeper == "itself"),
             name="medsearch-reader",
             daemon=True,
         )
@@ -72,10 +75,10 @@ class Reader:
         """
         try:
             if not self._is_ready:
-                self._receive(_START_S, never)
+                if self._receive(_START_S, cancelled) is None:
+                    return
                 self._is_ready = True
-            if self._watched:
-                self._base_bytes = self._resident_bytes()
+            self._cap_memory()
             self._pipe.send(job)
         except OSError as error:
             raise LostError(self._death()) from error
@@ -106,15 +109,37 @@ class Reader:
         with contextlib.suppress(OSError, ValueError):
             self._process.kill()
         self._process.join(_STOP_S)
-        self._pipe.close()
+        self._release()
 
     def close(self) -> None:
         """Let an idle process end; kill it when it does not within two seconds."""
         self._pipe.close()
         self._process.join(_STOP_S)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join(_STOP_S)
+        self.kill()
+
+    def _release(self) -> None:
+        self._pipe.close()
+        if self._job_object is not None:
+            self._job_object.close()
+
+    def _cap_memory(self) -> None:
+        """Set the cap for the next job, where it is not the process itself that does."""
+        if self._keeper == "job object":
+            try:
+                if self._job_object is None:
+                    self._job_object = limits.JobObject(int(self._process.pid or 0))
+                self._job_object.allow(self._committed_bytes() + self._cap_bytes)
+            except OSError:  # it may lie in a job that allows no other
+                self._keeper = "watched"
+        if self._keeper == "watched":
+            self._base_bytes = self._resident_bytes()
+
+    def _committed_bytes(self) -> int:
+        try:
+            # What Windows counts against the limit; no other system has it.
+            return int(getattr(psutil.Process(self._process.pid).memory_info(), "private", 0))
+        except psutil.Error:
+            return 0
 
     def _receive(
         self, deadline_s: float, cancelled: Callable[[], bool]
@@ -129,7 +154,7 @@ class Reader:
                 if time.monotonic() > end:
                     self.kill()
                     raise LostError(f"Reading it took longer than {deadline_s:g} seconds.")
-                if self._watched and self._is_too_large():
+                if self._keeper == "watched" and self._is_too_large():
                     self.kill()
                     size = f"{self._cap_bytes / 2**30:.1f} GB"
                     raise LostError(f"Reading it needs more than {size} of memory.")
@@ -148,7 +173,7 @@ class Reader:
 
     def _stop_job(self) -> None:
         """Ask for the end of the job at hand, and end the process when that takes too long."""
-        end = time.monotonic() + _STOP_S
+        end = time.monotonic() + _STOP_JOB_S
         try:
             self._pipe.send(reader_process.Stop())
             while time.monotonic() < end:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -20,10 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Open:
-    """Find the studies in `paths`; those in `skip` were dealt with before."""
+    """Find the studies in `paths`; the files in `skip` were dealt with before.
+
+    With `grow` studies come as far as they are known, too.
+    """
 
     paths: tuple[str, ...]
     skip: frozenset[str]
+    grow: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ class Stop:
 
 
 # Replies: ("ready", None) once, then for each job any number of ("at", path),
-# ("found", Study | Refused), ("plane", k), ("picture", array), and last one of
+# ("found", Study | Refused), ("plane", k), ("unread", (plane, path, sentence)),
+# ("picture", array), and last one of
 # ("done", None), ("failed", (path, reason)) and, when the process ends with it,
 # ("lost", (path, reason)).
 Reply = tuple[str, Any]
@@ -63,8 +69,9 @@ Reply = tuple[str, Any]
 def serve(pipe: Connection, memory_cap_bytes: int, limits_itself: bool) -> None:
     """Answer jobs until the other end closes. Never raises, never writes to the terminal."""
     _shut_in()
+    _die_with_parent()
     try:
-        from medsearch_desktop.imaging import jobs
+        from medsearch_desktop.imaging import jobs, limits
 
         pipe.send(("ready", None))
         while True:
@@ -75,7 +82,7 @@ def serve(pipe: Connection, memory_cap_bytes: int, limits_itself: bool) -> None:
             if isinstance(job, Stop):
                 continue
             if limits_itself:
-                _limit_memory(memory_cap_bytes, getattr(job, "series", None))
+                limits.cap_address_space(memory_cap_bytes + _extra_bytes(job))
             if not _answer(pipe, job, jobs.run):
                 return
     except (EOFError, OSError):
@@ -129,7 +136,6 @@ def _shut_in() -> None:
             first.append(entry)
     sys.path[:] = first + list(dict.fromkeys(last))
     os.chdir(Path(__file__).resolve().parent)
-    os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The other programs put JSON on their output; decoders may print there.
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -138,24 +144,22 @@ def _shut_in() -> None:
     os.close(nowhere)
     # An absent GDCM cannot be chosen by anything: it ends the process on damaged files.
     sys.modules["gdcm"] = None  # type: ignore[assignment]
-    if sys.platform != "win32":
-        import resource
+    from medsearch_desktop import settings
 
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    settings.private()
 
 
-def _limit_memory(cap_bytes: int, series: study.Series | None) -> None:
-    """Allow `cap_bytes` more address space than now, and the shared block of a load (Linux)."""
-    import resource
+def _die_with_parent() -> None:
+    from medsearch_desktop.imaging import limits
 
-    pages = int(Path("/proc/self/statm").read_text("ascii").split()[0])
-    allowed = pages * resource.getpagesize() + cap_bytes
-    if series is not None:
-        allowed += series.slice_bytes * len(series.slices)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if hard != resource.RLIM_INFINITY:
-        allowed = min(allowed, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, hard))
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        limits.die_with(int(parent.sentinel))
+
+
+def _extra_bytes(job: Any) -> int:
+    """Return the size of the shared block that a job maps into this process."""
+    return job.series.slice_bytes * len(job.indices) if isinstance(job, Load) else 0
 
 
 def outward(count: int, first: int) -> Sequence[int]:

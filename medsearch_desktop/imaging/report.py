@@ -58,15 +58,25 @@ def entries(found: study.Study | study.Refused) -> Iterator[Entry]:
                 yield Entry(path, what, answer, why)
 
 
-def sentence(listed: Iterable[Entry]) -> str:
-    """Return the counts in one sentence, faults first: "3 of 412 files were refused: …"."""
-    told = list(listed)
-    counts = Counter(entry.answer for entry in told)
-    if not told:
+def count(listed: Iterable[Entry]) -> Counter[tuple[Answer, str]]:
+    """Return how many files had which answer, and what they are; counts of parts can be added."""
+    return Counter((entry.answer, entry.what) for entry in listed)
+
+
+def sentence(listed: Iterable[Entry] | Counter[tuple[Answer, str]]) -> str:
+    """Return the counts of entries, or of `count`, in one sentence.
+
+    "411 of 412 files were opened (2 with a mark), 1 refused."
+    """
+    told = listed if isinstance(listed, Counter) else count(listed)
+    counts: Counter[Answer] = Counter()
+    for (answer, _), number in told.items():
+        counts[answer] += number
+    if not counts.total():
         return "No file was found."
-    total = _files(len(told))
+    total = _files(counts.total())
     opened = counts["opened"] + counts["marked"] + counts["split"]
-    parts = [f"{opened:,} of {total} {'was' if opened == 1 else 'were'} opened"]
+    parts = [f"{opened:,} of {total} {'was' if 1 in (opened, counts.total()) else 'were'} opened"]
     names: tuple[tuple[Answer, str], ...] = (
         ("marked", "with a mark"),
         ("split", "split into stacks"),
@@ -77,8 +87,8 @@ def sentence(listed: Iterable[Entry]) -> str:
     if counts["refused"]:
         parts.append(f"{counts['refused']:,} refused")
     if counts["listed"]:
-        kinds = Counter(entry.what for entry in told if entry.answer == "listed")
-        most = ", ".join(f"{count:,} {what}" for what, count in kinds.most_common(3))
+        kinds = Counter({what: n for (answer, what), n in told.items() if answer == "listed"})
+        most = ", ".join(f"{number:,} {what}" for what, number in kinds.most_common(3) if number)
         parts.append(f"{counts['listed']:,} without an image ({most})")
     if counts["left out"]:
         parts.append(f"{counts['left out']:,} left out")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from medsearch_desktop import cases
-from medsearch_desktop.imaging import dicom_frames, dicom_headers, files, study
+from medsearch_desktop.imaging import dicom_frames, dicom_headers, dicom_pixels, files, study
 
 # Positions are written with 1 to 6 decimals: steps that differ by less than
 # this share, or by less than this length, are even.
@@ -23,6 +23,8 @@ _SAME_PLACE_MM = 0.005
 _SAME_DIRECTION = 0.005
 # Fewer slices than this do not show a body part in another plane.
 _FEWEST_SLICES = 4
+# Images under one identifier are compared with so many others before them.
+_MOST_COMPARED = 8
 # Images of a cross-section are expected to say where they lie; radiographs are not.
 _CROSS_SECTIONS = {"CT", "MR", "PT"}
 # Parts that differ in these are different pictures, not moments of one.
@@ -71,6 +73,12 @@ def series_of(headers: Sequence[dicom_headers.Header]) -> list[study.Series]:
     if copies:
         what = "One copy of an image" if copies == 1 else f"{copies} copies of images"
         shared.append(f"{what} already here: left out.")
+    uids = [header.sop_uid for header in kept if header.sop_uid]
+    if len(set(uids)) < len(uids):
+        shared.append(
+            "Different images carry one identifier (SOP Instance UID), which is not allowed: "
+            "all are shown."
+        )
     if len(parts) > 1:
         shared.append(
             f"The series was split into {len(parts)} stacks: its images differ in size, kind, "
@@ -87,16 +95,28 @@ def single(header: dicom_headers.Header, frame: dicom_frames.Frame) -> study.Ser
 def without_copies(
     headers: Sequence[dicom_headers.Header],
 ) -> tuple[list[dicom_headers.Header], list[dicom_headers.Header]]:
-    """Return the headers of different images, and those of copies of them."""
-    seen: set[tuple[Any, ...]] = set()
+    """Return the headers of different images, and those of copies of them.
+
+    A copy has the identifier, the size, the place and the pixels of another
+    image; packed otherwise, its pixels are not compared.
+    """
+    seen: dict[tuple[Any, ...], list[dicom_headers.Header]] = {}
     kept, copies = list[dicom_headers.Header](), list[dicom_headers.Header]()
     for header in headers:
-        shape = (header.rows, header.columns, header.photometric, header.dtype)
-        frames = (len(header.frames), header.frames[0].position)
-        name = (header.sop_uid, header.instance, header.bits, shape, frames)
-        (copies if header.sop_uid and name in seen else kept).append(header)
-        seen.add(name)
+        shape = (header.rows, header.columns, header.photometric, header.dtype, header.bits)
+        place = (header.instance, len(header.frames), header.frames[0].position)
+        alike = seen.setdefault((header.sop_uid or header.path, shape, place), [])
+        is_copy = any(_are_same(header, known) for known in alike[:_MOST_COMPARED])
+        (copies if is_copy else kept).append(header)
+        if not is_copy:
+            alike.append(header)
     return kept, copies
+
+
+def _are_same(one: dicom_headers.Header, other: dicom_headers.Header) -> bool:
+    if one.syntax != other.syntax:
+        return True
+    return dicom_pixels.are_same(one.path, other.path, one.extent, other.extent)
 
 
 def _shape(image: Image) -> tuple[Any, ...]:
@@ -249,7 +269,8 @@ def _geometry(images: list[Image]) -> _Geometry:
         marks_found.append(f"Only {len(images)} slices: too few for other planes.")
     spacing = first.spacing_mm
     if spacing is None:
-        marks_found.append("Pixel spacing is missing: nothing can be measured.")
+        if dicom_frames.NO_SPACING not in images[0].header.marks:
+            marks_found.append("Pixel spacing is missing: nothing can be measured.")
         spacing = (1.0, 1.0)
     assert first.orientation is not None
     matrix = np.eye(4)

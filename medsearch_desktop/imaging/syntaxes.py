@@ -49,9 +49,18 @@ def plugin(syntax: str) -> str | None:
     return _PLUGINS.get(uid.UID(syntax))
 
 
+# Named by the standard (DICOM PS3.6 A) since the dictionary in use was made.
+_NEW_NAMES = {
+    "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
+    "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
+    "1.2.840.10008.1.2.4.112": "JPEG XL",
+}
+
+
 def name(syntax: str) -> str:
-    """Return the name of a syntax for a sentence on screen."""
-    return str(uid.UID(syntax).name or "an unnamed encoding")
+    """Return the name of a syntax for a sentence on screen; a number that has none stays out."""
+    named = _NEW_NAMES.get(syntax) or str(uid.UID(syntax).name)
+    return "an unnamed encoding" if named in (syntax, "") else named
 
 
 def decoder(syntax: str) -> pydicom.pixels.Decoder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,13 +15,15 @@ class Volume:
 
     `voxels` is (z, y, x), or (z, y, x, 3) uint8 for colour, read-only, in the
     series' dtype; plane k is `series.slices[indices[k]]`. While a load runs,
-    planes not yet read are zero and False in `ready` (bool, (z,)).
+    planes not yet read are zero and False in `ready` (bool, (z,)). So are
+    those that cannot be read: `faults` gives the sentence that says why, by plane.
     """
 
     series: study.Series
     voxels: np.ndarray
     indices: tuple[int, ...]
     ready: np.ndarray
+    faults: dict[int, str] = field(default_factory=dict)
 
     def modality_values(self, plane: int) -> np.ndarray:
         """Return plane `plane` as float32 modality values (rescale or table applied)."""
@@ -38,7 +40,9 @@ def modality_values(series: study.Series, index: int, stored: np.ndarray) -> np.
         known = np.asarray(table.values, np.float32)
         return np.asarray(known[np.clip(places, 0, len(known) - 1)])
     slope, intercept = np.float32(series.slope[index]), np.float32(series.intercept[index])
-    return np.asarray(stored.astype(np.float32) * slope + intercept)
+    # Values beyond 32 bits become infinite, and are shown as the brightest or darkest.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(stored.astype(np.float32) * slope + intercept)
 
 
 def orientation_letters(affine: np.ndarray | None) -> tuple[str, str, str, str] | None:

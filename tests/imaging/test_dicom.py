@@ -157,7 +157,7 @@ def test_that_missing_frames_are_noticed(tmp_path):
     found = phantoms.read(path)
     found.NumberOfFrames = 5
     found.save_as(path)
-    with pytest.raises(errors.UnreadableFileError, match=r"damaged|declares 5 frames"):
+    with pytest.raises(errors.UnreadableFileError, match="cut short: frame 4"):
         _frames(path)
 
 

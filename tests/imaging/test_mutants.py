@@ -1,91 +1,95 @@
-"""Damaged files: each opens, is marked or is refused, and the reader goes on."""
+"""Damaged files: each is opened, marked or refused with a sentence, and the reader goes on."""
 
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import phantoms
 import pytest
+from fuzz import tally, watching
+from hostile import answers, mutators, seeds
 
-from medsearch_desktop import errors
-from medsearch_desktop.imaging import isolated, study
+from medsearch_desktop.imaging import isolated
 
-MUTANTS = 1500 if os.environ.get("MEDSEARCH_TRIAL") else 200
-SEED = 20261122
-
-
-def _cut(data: bytearray, chance: random.Random) -> bytearray:
-    return data[: chance.randrange(len(data))]
-
-
-def _flip(data: bytearray, chance: random.Random) -> bytearray:
-    for _ in range(chance.randrange(1, 20)):
-        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
-    return data
+IS_LONG = bool(os.environ.get("MEDSEARCH_TRIAL"))
+SEEDS = (20261122, 7, 99) if IS_LONG else (20261122,)
+MUTANTS = 1000 if IS_LONG else 150
+A_DROP = 50
+DEADLINE_S = 8.0
+CAP_BYTES = 2 << 30
 
 
-def _overwrite(data: bytearray, chance: random.Random) -> bytearray:
-    start, length = chance.randrange(len(data)), chance.randrange(1, 64)
-    data[start : start + length] = bytes([chance.choice((0x00, 0xFF, 0x7F))]) * length
-    return data
+def _written(folder: Path, mutants: Sequence[mutators.Mutant]) -> list[Path]:
+    folder.mkdir()
+    paths = [folder / f"mutant{k:05d}{one.suffix}" for k, one in enumerate(mutants)]
+    for path, one in zip(paths, mutants, strict=True):
+        path.write_bytes(one.data)
+    return paths
 
 
-def _insert(data: bytearray, chance: random.Random) -> bytearray:
-    start = chance.randrange(len(data))
-    data[start:start] = chance.randbytes(chance.randrange(1, 64))
-    return data
+def _told(got: answers.Answered, path: Path) -> tuple[str, str]:
+    """Return what the report says of one file; it says something of each."""
+    found = [entry for entry in got.entries if Path(entry.path) == path]
+    assert found, f"{path.name} is not in the report"
+    assert found[0].answer == "opened" or found[0].why
+    return found[0].answer, found[0].why
 
 
-def _lie_in_the_header(data: bytearray, chance: random.Random) -> bytearray:
-    start = chance.randrange(min(len(data), 1200))
-    data[start : start + 2] = chance.choice((b"\xff\xff", b"\x00\x00", b"\xff\x7f", b"\x01\x00"))
-    return data
-
-
-MUTATORS = (_cut, _flip, _overwrite, _insert, _lie_in_the_header)
-
-
-@pytest.fixture(scope="module")
-def readers() -> Iterator[isolated.Readers]:
-    with isolated.Readers(1, deadline_s=20.0, memory_cap_bytes=2 << 30) as started:
-        yield started
+def _check(watch: watching.Watch, row: tally.Row) -> None:
+    """Count the losses of readers; each was gone when it was told, and in time."""
+    for loss in watch.losses:
+        assert loss.is_gone, loss
+        assert loss.after_s <= DEADLINE_S + 1, loss
+        row.deaths += 1
+        row.timeouts += "took longer" in loss.sentence
+    watch.losses.clear()
 
 
 @pytest.mark.slow
-def test_that_a_damaged_file_opens_or_is_refused_with_a_sentence_and_the_next_one_is_read(
-    readers: isolated.Readers, tmp_path: Path
+@pytest.mark.parametrize("seed", SEEDS)
+def test_that_each_damaged_file_of_a_folder_is_in_the_report_with_a_reason(
+    seed: int, tmp_path: Path
 ):
-    whole = tmp_path / "whole"
-    seeds = [
-        phantoms.write_ct_series(whole / "ct", slices=1, size=(32, 32))[0],
-        phantoms.write_nifti(whole / "volume.nii", shape=(8, 9, 10)),
-        phantoms.write_nifti(whole / "volume.nii.gz", shape=(8, 9, 10)),
-        phantoms.write_picture(whole / "picture.png"),
-        phantoms.write_picture(whole / "picture.jpg"),
-    ]
-    chance = random.Random(SEED)
-    counted = {"opened": 0, "refused": 0}
-    for number in range(MUTANTS):
-        seed = chance.choice(seeds)
-        mutate = chance.choice(MUTATORS)
-        mutant = tmp_path / f"{number}{''.join(seed.suffixes)}"
-        mutant.write_bytes(mutate(bytearray(seed.read_bytes()), chance))
-        found = list(readers.open_paths([mutant]))
-        assert found, f"mutant {number} of {seed.name} by {mutate.__name__} is not in the report"
-        for item in found:
-            if isinstance(item, study.Refused):
-                assert item.reason
-                counted["refused"] += 1
-                continue
-            for series in item.series:
-                try:
-                    readers.load(series)
-                    counted["opened"] += 1
-                except errors.UnreadableFileError:
-                    counted["refused"] += 1
-        mutant.unlink()
-    assert min(counted.values()) > MUTANTS // 20
-    assert next(iter(readers.open_paths([seeds[0]]))).series
+    (tmp_path / "whole").mkdir()
+    whole = seeds.all_of(tmp_path / "whole")
+    drawn = list(mutators.mutants(whole, MUTANTS if not IS_LONG else 3 * A_DROP, seed))
+    counted = tally.Tally()
+    with (
+        isolated.Readers(1, deadline_s=DEADLINE_S, memory_cap_bytes=CAP_BYTES) as readers,
+        watching.watched() as watch,
+    ):
+        for start in range(0, len(drawn), A_DROP):
+            drop = drawn[start : start + A_DROP]
+            paths = _written(tmp_path / str(start), drop)
+            got = answers.answered(readers, [tmp_path / str(start)])
+            for path, one in zip(paths, drop, strict=True):
+                counted.row(one.kind).answers[_told(got, path)[0]] += 1
+            _check(watch, counted.row("(folder)"))
+    assert counted.answered("opened", "marked", "split") > len(drawn) // 20
+    assert counted.answered("refused") > len(drawn) // 20
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not IS_LONG, reason="the long run, which `make trial` does")
+@pytest.mark.parametrize("seed", SEEDS)
+def test_that_a_thousand_damaged_files_end_no_more_than_a_reader_each(seed: int, tmp_path: Path):
+    (tmp_path / "whole").mkdir()
+    whole = seeds.all_of(tmp_path / "whole")
+    drawn = list(mutators.mutants(whole, MUTANTS, seed))
+    paths = _written(tmp_path / "mutants", drawn)
+    counted = tally.Tally()
+    with (
+        isolated.Readers(1, deadline_s=DEADLINE_S, memory_cap_bytes=CAP_BYTES) as readers,
+        watching.watched() as watch,
+    ):
+        for path, one in zip(paths, drawn, strict=True):
+            row, begun = counted.row(one.kind), time.monotonic()
+            answer, _ = _told(answers.answered(readers, [path]), path)
+            row.answers[answer] += 1
+            row.slowest_s = max(row.slowest_s, time.monotonic() - begun)
+            row.peak_mb = max(row.peak_mb, watch.peak_mb())
+            _check(watch, row)
+    print(counted.text(f"Readers, seed {seed}"))  # noqa: T201
+    assert sum(row.answers.total() for row in counted.rows.values()) == MUTANTS

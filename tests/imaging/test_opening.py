@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -11,17 +12,39 @@ import numpy as np
 import phantoms
 import pytest
 
-from medsearch_desktop.imaging import files, opening, pixels, study
+from medsearch_desktop.imaging import (
+    files,
+    isolated,
+    opening,
+    pixels,
+    report,
+    study,
+)
 
 
 def _found(*paths: Path) -> tuple[list[study.Study], dict[str, str]]:
+    """Return the studies, and what was refused by name; what was left out is not counted."""
     studies, refused = [], {}
     for each in opening.open_paths(paths):
         if isinstance(each, study.Refused):
-            refused[Path(each.path).name] = each.reason
+            if each.answer != "left out":
+                refused[Path(each.path).name] = each.reason
         else:
             studies.append(each)
     return studies, refused
+
+
+_LISTS_NOTHING = "It is a DICOMDIR that lists no file that can be read: open its folder instead."
+
+
+def _answers(*paths: Path) -> dict[str, str]:
+    """Return the answer of the report for each file; fails when one is told twice."""
+    told: dict[str, str] = {}
+    for each in opening.open_paths(paths):
+        for entry in report.entries(each):
+            assert entry.path not in told, "each file is told once"
+            told[entry.path] = entry.answer
+    return told
 
 
 def test_that_a_folder_gives_all_its_studies(tmp_path):
@@ -65,7 +88,7 @@ def test_that_a_dicomdir_names_what_is_not_there(tmp_path):
     phantoms.write_dicomdir(tmp_path / "DICOMDIR", [["SERIES", "IM1"]])
     studies, refused = _found(tmp_path / "DICOMDIR")
     assert studies == []
-    assert list(refused.values()) == ["The DICOMDIR lists it, but it is not there."]
+    assert list(refused.values()) == ["The DICOMDIR lists it, but it is not there.", _LISTS_NOTHING]
 
 
 @pytest.mark.parametrize(
@@ -80,6 +103,7 @@ def test_that_a_dicomdir_never_leads_out_of_its_folder(tmp_path, name):
     directory = phantoms.write_dicomdir(tmp_path / "disc" / "DICOMDIR", [name])
     studies, refused = _found(directory)
     assert studies == []
+    assert refused.pop("DICOMDIR") == _LISTS_NOTHING
     assert set(refused.values()) <= {
         "It lies outside the folder of the DICOMDIR.",
         "The DICOMDIR lists it, but it is not there.",
@@ -116,7 +140,7 @@ def test_that_files_without_the_prefix_open_and_other_files_do_not(tmp_path):
     assert list(refused) == ["noise.bin"]
 
 
-def test_that_hidden_files_and_leftovers_of_systems_are_passed_over(tmp_path):
+def test_that_hidden_files_and_leftovers_of_systems_are_left_out_and_named(tmp_path):
     phantoms.write_picture(tmp_path / "a.png")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "._a.png"):
         (tmp_path / name).write_bytes(b"x")
@@ -125,6 +149,9 @@ def test_that_hidden_files_and_leftovers_of_systems_are_passed_over(tmp_path):
     studies, refused = _found(tmp_path)
     assert len(studies) == 1
     assert refused == {}
+    told = [found for found in opening.open_paths([tmp_path]) if isinstance(found, study.Refused)]
+    assert len(told) == 5
+    assert {(each.what, each.answer) for each in told} == {("a system file", "left out")}
 
 
 def test_that_names_are_ordered_as_people_count(tmp_path):
@@ -235,3 +262,86 @@ def test_that_files_that_were_dealt_with_are_skipped_and_each_is_announced_first
     )
     assert len(found) == 1
     assert announced == [str(tmp_path / "b.png"), ""]
+
+
+def test_that_opening_stops_between_two_files_also_within_an_archive(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        for k in range(50):
+            packed.writestr(f"{k}.txt", b"hello")
+    announced: list[str] = []
+    list(
+        opening.open_paths(
+            [tmp_path], announce=announced.append, is_stopped=lambda: len(announced) >= 4
+        )
+    )
+    assert len([path for path in announced if path]) <= 4
+
+
+def test_that_an_unreadable_folder_and_file_say_what_the_system_says(tmp_path, monkeypatch):
+    phantoms.write_picture(tmp_path / "shut.png")
+    phantoms.write_picture(tmp_path / "closed" / "a.png")
+    opened, scanned = os.open, os.scandir
+
+    def open_(path, *arguments, **options):
+        if str(path).endswith("shut.png"):
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments, **options)
+
+    def scan(path):
+        if str(path).endswith("closed"):
+            raise PermissionError(13, "Permission denied")
+        return scanned(path)
+
+    monkeypatch.setattr(os, "open", open_)
+    monkeypatch.setattr(os, "scandir", scan)
+    _, refused = _found(tmp_path)
+    assert refused == {
+        "shut.png": "The system says: Permission denied.",
+        "closed": "The folder cannot be read: Permission denied.",
+    }
+
+
+def test_that_names_of_any_bytes_open_and_survive_the_pipe(tmp_path):
+    source = phantoms.write_picture(tmp_path / "a.png")
+    odd = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff\n.png"))
+    source.rename(odd)
+    with isolated.Readers() as readers:
+        (found,) = readers.open_paths([tmp_path])
+        assert found.paths == (odd,)
+        assert readers.load(found.series[0]).ready.all()
+
+
+def test_that_a_folder_deeper_than_python_may_call_is_walked(tmp_path):
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        for _ in range(1500):
+            os.mkdir("d")
+            os.chdir("d")
+        Path("a.txt").write_text("hello")
+    finally:
+        os.chdir(before)
+    _, refused = _found(tmp_path)
+    assert list(refused) == ["a.txt"]
+    subprocess.run(["rm", "-r", str(tmp_path / "d")], check=True)  # rmtree calls itself too deep
+
+
+def test_that_one_file_dropped_by_several_paths_is_read_once(tmp_path):
+    (path,) = phantoms.write_ct_series(tmp_path, 1, (8, 8))
+    index = phantoms.write_dicomdir(tmp_path / "DICOMDIR", [["IM0001.dcm"]])
+    told = _answers(index, path, tmp_path, path)
+    assert told == {str(path): "opened", str(index): "left out"}
+
+
+def test_that_a_path_of_several_archive_marks_finds_its_archive(tmp_path):
+    folder = tmp_path / "wow!"
+    archive = phantoms.zip_folder(
+        phantoms.write_picture(tmp_path / "in" / "b!" / "a.png").parents[1], tmp_path / "p.zip"
+    )
+    folder.mkdir()
+    archive.rename(folder / "p.zip")
+    (found,), refused = _found(folder / "p.zip")
+    assert refused == {}
+    assert found.series[0].slices[0].path == f"{folder}/p.zip!/b!/a.png"
+    planes = [plane for _, plane in pixels.planes(found.series[0], [0])]
+    assert planes[0].shape == (48, 64, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medsearch_desktop.imaging import opening, pixels, study
+from medsearch_desktop.imaging import dicom_headers, files, opening, pixels, study
 
 
 def _studies(*paths: Path) -> list[study.Study]:
+    """Return the studies of a drop of which nothing is refused; copies and moments may be left."""
     found = list(opening.open_paths(paths))
-    assert all(isinstance(each, study.Study) for each in found), found
-    return found  # type: ignore[return-value]
+    studies = [each for each in found if isinstance(each, study.Study) and each.is_complete]
+    others = [each for each in found if isinstance(each, study.Refused)]
+    assert all(each.answer == "left out" for each in others), others
+    return studies
 
 
 def _series(path: Path) -> study.Series:
@@ -217,3 +221,65 @@ def test_that_rescale_is_kept_slice_by_slice(tmp_path):
 
     phantoms.write_ct_series(tmp_path, 4, (8, 8), change=own_slope)
     assert _series(tmp_path).slope == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_that_other_pixels_under_one_identifier_are_no_copy(tmp_path):
+    def other(found, k):
+        found.PixelData = bytes(255 - byte for byte in found.PixelData)
+
+    phantoms.write_ct_series(tmp_path / "a", 4, (8, 8))
+    phantoms.write_ct_series(tmp_path / "b", 4, (8, 8), change=other)
+    (found,) = _studies(tmp_path)
+    marks = " ".join(found.series[0].marks)
+    assert "Different images carry one identifier" in marks
+    assert "copies of images" not in marks
+
+
+def test_that_one_slice_without_a_place_is_set_apart_from_the_volume(tmp_path):
+    def lose(found, k):
+        if k == 5:
+            del found.ImagePositionPatient
+
+    phantoms.write_ct_series(tmp_path, 6, (8, 8), change=lose)
+    (found,) = _studies(tmp_path)
+    assert [len(series.slices) for series in found.series] == [5, 1]
+    assert found.series[0].is_volume
+    assert found.series[1].affine is None
+
+
+def test_that_a_negative_thickness_does_not_turn_a_single_slice_over(tmp_path):
+    def spoil(found, k):
+        found.SliceThickness = "-5"
+
+    phantoms.write_ct_series(tmp_path, 1, (8, 8), change=spoil)
+    series = _series(tmp_path)
+    assert series.slice_thickness_mm is None
+    assert np.array(series.affine)[2, 0] > 0
+
+
+@pytest.mark.parametrize("spacing", ["0\\0 ", "nan\\nan", "-1\\-1", "inf\\inf"])
+def test_that_a_spacing_that_is_none_leaves_nothing_to_measure(tmp_path, spacing):
+    for path in phantoms.write_ct_series(tmp_path, 5, (8, 8), spacing_mm=(1.25, 1.75)):
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"1.25\\1.75 ", spacing.encode().ljust(10)))
+    series = _series(tmp_path)
+    assert series.pixel_spacing_mm is None
+    assert not series.is_volume
+    assert [mark for mark in series.marks if "measured" in mark] == [
+        "Its pixel spacing is no length: nothing can be measured."
+    ]
+
+
+def test_that_the_memory_of_a_hundred_thousand_headers_is_small(tmp_path):
+    paths = phantoms.write_ct_series(tmp_path, 60, (8, 8))
+
+    def header(path: Path) -> dicom_headers.Header:
+        with files.opened(str(path)) as (file, size):
+            return dicom_headers.read_header(str(path), file, size)
+
+    header(paths[0])
+    tracemalloc.start()
+    kept = [header(path) for path in paths]
+    taken = tracemalloc.get_traced_memory()[0] / len(kept)
+    tracemalloc.stop()
+    assert taken < 2500

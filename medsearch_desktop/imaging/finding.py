@@ -1,0 +1,78 @@
+"""One opening of paths over several readers: what is dealt with already, and what is said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from medsearch_desktop.imaging import reader_process, study
+
+# So many files that each end a reader are no accident: the rest is not tried.
+MOST_LOSSES = 25
+
+
+class Finding:
+    """Keeps what was found so far, so that a new reader goes on where the last one was lost.
+
+    `paths` are absolute. DICOM files are read again by a new reader, for the
+    headers died with the old one; nothing is given twice, and no study that
+    grows becomes smaller.
+    """
+
+    def __init__(self, paths: Sequence[str], *, grow: bool) -> None:
+        self._paths, self._grow = tuple(paths), grow
+        self._done: set[str] = set()
+        self._grown: dict[str, int] = {}
+        self._place = ""
+        self._losses, self._unexplained = 0, 0
+        self.is_over = False
+
+    def job(self) -> reader_process.Open:
+        """Return what is still to be found as a job."""
+        self._place = ""
+        return reader_process.Open(self._paths, frozenset(self._done), self._grow)
+
+    def take(self, reply: reader_process.Reply) -> Iterator[study.Study | study.Refused]:
+        """Give what one reply of a reader brings."""
+        kind, value = reply
+        if kind == "at":
+            self._place = value
+        elif kind == "done":
+            self.is_over = True
+        elif kind == "failed":
+            yield from self.lost(value[1])
+        elif kind == "found" and isinstance(value, study.Refused):
+            self._done.add(value.path)
+            self._place = ""
+            yield value
+        elif kind == "found" and self._is_news(value):
+            if value.is_complete:
+                self._done.add(self._place)
+                self._place = ""
+            yield value
+
+    def lost(self, sentence: str, *, is_last: bool = False) -> Iterator[study.Refused]:
+        """Give the answer for the file at which a reader was lost; after too many it is over."""
+        self._losses += 1
+        if self._place:
+            self._done.add(self._place)
+            yield study.Refused(self._place, sentence)
+        elif self._unexplained or is_last:
+            self.is_over = True
+            yield study.Refused(self._paths[0], sentence)
+        else:
+            self._unexplained += 1
+        if self._losses >= MOST_LOSSES and not self.is_over:
+            self.is_over = True
+            reason = "Too many of its files ended the reader: the rest is not read."
+            yield study.Refused(self._paths[0], reason)
+
+    def _is_news(self, found: study.Study) -> bool:
+        """Return False for a study of many files that was given before, as large or whole."""
+        if found.is_complete and self._place:
+            return True
+        count = sum(len(series.slices) for series in found.series)
+        size = count if not found.is_complete else 1 << 62
+        if size <= self._grown.get(found.study_uid, -1):
+            return False
+        self._grown[found.study_uid] = size
+        return True
