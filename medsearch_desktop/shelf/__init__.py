@@ -1,1 +1,1 @@
-"""What the reader keeps: one SQLite file."""
+"""What the reader keeps: two copies of one SQLite file."""

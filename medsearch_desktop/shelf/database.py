@@ -1,21 +1,42 @@
-"""Opening, WAL, migrations."""
+"""Opening a shelf, its transactions, and closing it.
+
+Chosen: two complete databases written in one transaction, a digest in each row, and a
+seal over both files while they are closed. Rejected: one file with SQLite's own check;
+backups alone. Because: integrity_check missed 5 of 40 flipped bits, and a backup is
+older than the last thumb.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from sqlite_utils import Database
 
 from medsearch_desktop import errors
+from medsearch_desktop.shelf import (
+    backups,
+    connections,
+    copies,
+    formats,
+    places,
+    repair,
+    seal,
+    soundness,
+)
 
-# A second window may be writing; a thumb waits this long before it is refused.
-_BUSY_TIMEOUT_MS = 5000
+_ON_A_SHARE = (
+    "The data folder lies on a network drive or another place without shared memory: the shelf"
+    " is written more slowly there, and one window at a time may use it."
+)
+_READ_ONLY = "the data folder cannot be written: what is kept can be looked at, nothing is added."
+_FULL = "the disk is full: what is kept can be looked at, nothing is added."
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,27 +45,49 @@ class Shelf:
 
     Every function of this package takes a Shelf and is called from one thread
     at a time. Pictures under `scratch` are passing ones: what is kept copies
-    them into `pictures`.
+    them into `pictures`. `notices` are sentences for the reader about what was
+    found at opening; `refusal` says why nothing can be written, "" where it can.
     """
 
     path: Path
     pictures: Path
     scratch: Path
     db: Database
+    notices: tuple[str, ...] = ()
+    refusal: str = ""
+    identity: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_read_only(self) -> bool:
+        """Say whether the shelf can only be looked at."""
+        return bool(self.refusal)
+
+    @property
+    def is_moved(self) -> bool:
+        """Say whether its files are gone or others of their names: it must be opened again."""
+        return not self.is_read_only and _identity(places.Places(self.path)) != self.identity
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Database]:
-        """Write all or nothing; on the disk when the block ends. Raises ShelfError."""
+        """Write all or nothing; in both copies on the disk when the block ends.
+
+        Raises ShelfError where it cannot be written; nothing of it is kept then
+        as far as the reader is told, and it may be tried again.
+        """
         with self._sentences():
+            self._refuse_unwritable()
             # Immediate: a transaction that reads first and writes then cannot be
             # refused half-way because another program wrote in between.
             self.db.conn.execute("BEGIN IMMEDIATE")
             try:
+                copies.bring_forward(self.db.conn)
                 yield self.db
+                copies.carry(self.db.conn)
                 self.db.conn.execute("COMMIT")
             except BaseException:
                 self.db.conn.rollback()
                 raise
+            self._refuse_moved()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[Database]:
@@ -52,66 +95,77 @@ class Shelf:
         with self._sentences():
             yield self.db
 
+    def back_up(self, today: date | None = None) -> Path | None:
+        """Write the backup of today where there is none; ShelfError where that fails."""
+        if self.is_read_only:
+            return None
+        with self._sentences():
+            try:
+                self._refuse_moved()
+                return backups.daily(self.db.conn, places.Places(self.path), today)
+            except OSError as error:
+                raise errors.ShelfError(str(self.path), _reason(error, self.path)) from error
+
     def close(self) -> None:
-        """Close the file; the shelf cannot be used after this."""
+        """Close the files and seal them; the shelf cannot be used after this."""
+        at = places.Places(self.path)
+        are_alike = not self.is_read_only and copies.are_alike(self.db.conn)
         self.db.close()
+        if are_alike and not self.is_moved:
+            seal.put_on(at)
+
+    def _refuse_unwritable(self) -> None:
+        if self.refusal:
+            raise errors.ShelfError(str(self.path), self.refusal)
+        try:
+            self._refuse_moved()
+            seal.broken(places.Places(self.path))
+        except OSError as error:
+            raise errors.ShelfError(str(self.path), _reason(error, self.path)) from error
+
+    def _refuse_moved(self) -> None:
+        """A file that was removed still takes writes, which nobody would find again."""
+        if self.is_moved:
+            raise errors.ShelfError(
+                str(self.path), "its files were moved or removed while they were open."
+            )
 
     @contextlib.contextmanager
     def _sentences(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise errors.ShelfError(str(self.path), _reason(error)) from error
+            raise errors.ShelfError(str(self.path), _reason(error, self.path)) from error
 
 
 def open_shelf(path: str | os.PathLike[str], *, scratch: Path | None = None) -> Shelf:
-    """Open the shelf at `path`, made or brought up to date where needed.
+    """Open the shelf at `path`, made, mended or brought up to date where needed.
 
     `scratch` is the folder of passing pictures, `scratch` beside the file by
-    default. Raises ShelfError with a sentence when the file is damaged, was
-    written by a newer version, or cannot be read or written.
+    default. A shelf that cannot be written, by its rights or on a full disk,
+    is opened for reading. Raises ShelfError with a sentence when it was
+    written by a newer version, nothing of it can be read, or another program
+    holds it.
     """
-    path = Path(path)
+    at = places.Places(Path(path))
+    scratch = scratch or at.main.with_name("scratch")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        at.main.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.access(at.main.parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         # The user alone: SQLite gives its -wal and -shm files the same rights.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        if os.name == "posix":
-            path.chmod(0o600)
-    except OSError as error:
-        raise errors.ShelfError(str(path), _reason(error)) from error
-    connection = sqlite3.connect(path, check_same_thread=False)
-    try:
-        db = _prepared(connection)
-        shelf = Shelf(path, path.with_name("shelf-pictures"), scratch or _scratch(path), db)
-        _refuse_damage(shelf)
-        migrate(shelf)
-    except sqlite3.Error as error:
-        connection.close()
-        raise errors.ShelfError(str(path), _reason(error)) from error
-    except BaseException:
-        connection.close()
-        raise
-    return shelf
-
-
-def migrate(shelf: Shelf, *, to: int | None = None) -> None:
-    """Bring the shelf forward step by step, each step a transaction of its own.
-
-    `to` stops at an older version (tests keep samples of them). Raises
-    ShelfError for a version this program does not know.
-    """
-    version = int(shelf.db.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(MIGRATIONS):
-        raise errors.ShelfError(
-            str(shelf.path),
-            f"it was written by a newer version (format {version}, this program knows "
-            f"{len(MIGRATIONS)}).",
-        )
-    for step in range(version, len(MIGRATIONS) if to is None else to):
-        with shelf.transaction() as db:
-            MIGRATIONS[step](db)
-            db.conn.execute(f"PRAGMA user_version = {step + 1}")
+        for copy in (at.main, at.mirror):
+            if copy is at.main or copy.exists():
+                places.made_private(copy)
+        return _opened(at, scratch)
+    except (sqlite3.Error, OSError) as error:
+        if not any(places.is_there(copy) for copy in (at.main, at.mirror)):
+            raise errors.ShelfError(str(at.main), _reason(error, at.main)) from error
+        if connections.is_full(error, at.main.parent):
+            return _looked_at(at, scratch, _FULL)
+        if _is_forbidden(error):
+            return _looked_at(at, scratch, _READ_ONLY)
+        raise errors.ShelfError(str(at.main), _reason(error, at.main)) from error
 
 
 def now() -> str:
@@ -119,29 +173,71 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _prepared(connection: sqlite3.Connection) -> Database:
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
-    connection.execute("PRAGMA journal_mode = WAL")
-    # FULL, not NORMAL: with NORMAL 5 of 12 power cuts lost rows already acknowledged.
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    # A removed note is overwritten, not only unlinked.
-    connection.execute("PRAGMA secure_delete = ON")
-    # Plug-ins of sqlite-utils are other people's code; the shelf needs none.
-    return Database(connection, execute_plugins=False)
+def _opened(at: places.Places, scratch: Path) -> Shelf:
+    notices = repair.made_sound(at)
+    places.made_private(at.main)
+    connection = connections.opened(at.main)
+    try:
+        # Plug-ins of sqlite-utils are other people's code; the shelf needs none.
+        db = Database(connection, execute_plugins=False)
+        _bring_up_to_date(db, at)
+        places.made_private(at.mirror)
+        connections.attach(connection, at.mirror)
+        copies.watch(connection)
+        if not connections.has_log(connection):
+            # Without a log, opening alone changes the file.
+            seal.broken(at)
+            notices = (*notices, _ON_A_SHARE)
+        return Shelf(at.main, at.pictures, scratch, db, notices, "", _identity(at))
+    except BaseException:
+        connection.close()
+        raise
 
 
-def _refuse_damage(shelf: Shelf) -> None:
-    found = [str(row[0]) for row in shelf.db.execute("PRAGMA quick_check(1)")]
-    if found != ["ok"]:
-        raise errors.ShelfError(str(shelf.path), f"the file is damaged ({found[0]}).")
+def _bring_up_to_date(db: Database, at: places.Places) -> None:
+    """Migrate the first copy, and make the second from it where it is new or was older."""
+    is_older = formats.version_of(db.conn) < len(formats.MIGRATIONS)
+    if is_older:
+        seal.broken(at)
+        formats.migrate(db)
+    if is_older or not places.is_there(at.mirror):
+        places.removed(at.mirror)
+        backups.copied(db.conn, at.mirror)
 
 
-def _scratch(path: Path) -> Path:
-    return path.with_name("scratch")
+def _looked_at(at: places.Places, scratch: Path, refusal: str) -> Shelf:
+    """Open the sounder copy for reading alone."""
+    try:
+        found = [soundness.inspect(copy, connections.reading) for copy in (at.main, at.mirror)]
+        repair.refuse_newer(*found)
+        sound = [one for one in found if one.is_sound]
+        if not sound:
+            raise errors.ShelfError(str(at.main), f"the file is damaged ({found[0].fault}).")
+        best = max(sound, key=lambda one: one.changes)
+        db = Database(connections.reading(best.path), execute_plugins=False)
+    except (sqlite3.Error, OSError) as error:
+        raise errors.ShelfError(str(at.main), _reason(error, at.main)) from error
+    return Shelf(at.main, at.pictures, scratch, db, (f"Favourites: {refusal}",), refusal)
 
 
-def _reason(error: Exception) -> str:
+def _identity(at: places.Places) -> tuple[tuple[int, int], ...]:
+    """Return what tells both files from others of their names; () where one is gone."""
+    try:
+        found = [path.stat() for path in (at.main, at.mirror)]
+    except OSError:
+        return ()
+    return tuple((one.st_dev, one.st_ino) for one in found)
+
+
+def _is_forbidden(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.EPERM, errno.EACCES, errno.EROFS)
+    return connections.main_code(error) in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
+
+
+def _reason(error: Exception, path: Path) -> str:
+    if connections.is_full(error, path.parent):
+        return "the disk is full."
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
     text = str(error)
@@ -150,63 +246,3 @@ def _reason(error: Exception) -> str:
     if "not a database" in text or "malformed" in text:
         return f"the file is damaged ({text})."
     return f"{text}."
-
-
-def _favourites(db: Database) -> None:
-    db["folders"].create({"id": int, "name": str, "created": str}, pk="id", not_null={"name"})
-    db.execute("CREATE UNIQUE INDEX folders_name ON folders (name COLLATE NOCASE)")
-    db["favourites"].create(
-        {
-            "id": int,
-            "folder": int,
-            "collection": str,
-            "case_id": str,
-            "title": str,
-            "text": str,
-            "labels": str,
-            "facets": str,
-            "licence": str,
-            "source": str,
-            "source_url": str,
-            "image": str,
-            "thumbnail": bytes,
-            "note": str,
-            "kept": str,
-        },
-        pk="id",
-        not_null={"folder", "collection", "case_id"},
-        foreign_keys=[("folder", "folders", "id")],
-    )
-    db["favourites"].create_index(["folder", "collection", "case_id"], unique=True)
-    db["favourites"].create_index(["collection", "case_id"])
-
-
-def _verdicts(db: Database) -> None:
-    db["verdicts"].create(
-        {
-            "id": int,
-            "given": str,
-            "query": str,
-            "collection": str,
-            "case_id": str,
-            "thumb": int,
-            "rank": int,
-            "encoder_digest": str,
-            "scope": str,
-        },
-        pk="id",
-        not_null={"query", "collection", "case_id", "thumb"},
-    )
-    db["verdicts"].create_index(["query"])
-    # The question in full beside its fingerprint, so that a verdict can be replayed.
-    db["questions"].create({"fingerprint": str, "query": str}, pk="fingerprint")
-
-
-def _history(db: Database) -> None:
-    db["recent"].create({"id": int, "fingerprint": str, "query": str, "asked": str}, pk="id")
-    db["recent"].create_index(["fingerprint"], unique=True)
-    db["saved"].create({"id": int, "name": str, "query": str, "saved": str}, pk="id")
-    db.execute("CREATE UNIQUE INDEX saved_name ON saved (name COLLATE NOCASE)")
-
-
-MIGRATIONS: tuple[Callable[[Database], None], ...] = (_favourites, _verdicts, _history)

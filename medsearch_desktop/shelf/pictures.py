@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from medsearch_desktop import errors, queries
-from medsearch_desktop.shelf import database
+from medsearch_desktop.shelf import database, places
 
 
 def is_scratch(shelf: database.Shelf, path: str) -> bool:
@@ -20,8 +18,12 @@ def is_scratch(shelf: database.Shelf, path: str) -> bool:
 
 
 def missing(shelf: database.Shelf, query: queries.Query) -> list[str]:
-    """Return the passing pictures that a query asks by and that are gone."""
-    return [p for p in _image_paths(query) if is_scratch(shelf, p) and not Path(p).exists()]
+    """Return the pictures that a query asks by and that cannot be used.
+
+    Passing ones that are gone, and kept ones that are gone or whose content is
+    no longer what their name says.
+    """
+    return [path for path in _image_paths(query) if not _can_be_used(shelf, Path(path))]
 
 
 def kept(shelf: database.Shelf, query: queries.Query) -> queries.Query:
@@ -51,37 +53,54 @@ def _paths_in(plain: dict[str, Any]) -> list[str]:
     return [term["ref"]["path"] for term in plain.get("terms", ()) if "ref" in term]
 
 
+def _can_be_used(shelf: database.Shelf, path: Path) -> bool:
+    if path.is_relative_to(shelf.pictures):
+        return _is_whole(path)
+    return path.exists() or not is_scratch(shelf, str(path))
+
+
+def _is_whole(copy: Path) -> bool:
+    """Say whether a kept picture still has the digest that it is named by."""
+    try:
+        return _digest(copy) == copy.stem
+    except OSError:
+        return False
+
+
 def _kept_term(shelf: database.Shelf, term: queries.Term) -> queries.Term:
     if not isinstance(term, queries.ImageTerm) or not is_scratch(shelf, term.ref.path):
         return term
     source = Path(term.ref.path)
     try:
-        content = source.read_bytes()
-    except OSError:
+        copy = _copied(shelf, source)
+    except errors.UnreadableFileError:
         return term
-    name = hashlib.sha256(content).hexdigest() + source.suffix.lower()
-    copy = shelf.pictures / name
-    if not copy.exists():
-        _write(shelf, copy, content)
     return dataclasses.replace(term, ref=dataclasses.replace(term.ref, path=str(copy)))
 
 
-def _write(shelf: database.Shelf, copy: Path, content: bytes) -> None:
-    """Write beside and rename, so that a name never stands for half a picture."""
+def _copied(shelf: database.Shelf, source: Path) -> Path:
+    """Copy beside and rename, so that a name never stands for half a picture."""
+    # Only here: no start of the window waits for what reads pictures.
+    from medsearch_desktop.imaging import files
+
+    beside = shelf.pictures / f".{source.name}.new"
     try:
         shelf.pictures.mkdir(mode=0o700, exist_ok=True)
-        # A temporary file is the user's alone (0600) from the start.
-        handle, beside = tempfile.mkstemp(dir=shelf.pictures, prefix=".")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(beside, copy)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
+            # The copy is named by its own digest: a preamble that is a program is not copied.
+            files.copied(source, beside)
+            copy = shelf.pictures / f"{_digest(beside)}{source.suffix.lower()}"
+            if not _is_whole(copy):
+                places.put_in_place(beside, copy)
+            return copy
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise errors.ShelfError(
             str(shelf.path), f"a picture cannot be copied: {error.strerror or error}."
         ) from error
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from medsearch_desktop import cases, errors, queries
-from medsearch_desktop.shelf import database, favourites
+from medsearch_desktop.shelf import database, favourites, formats
 
 _WRITER = """
 import itertools, sys
 from medsearch_desktop import cases, queries
-from medsearch_desktop.shelf import database, favourites, verdicts
+from medsearch_desktop.shelf import database, favourites, formats, verdicts
 shelf = database.open_shelf(sys.argv[1])
 for i in itertools.count():
     hit = queries.Hit(cases.Case(f"case-{i}", title="t" * 200), "/c", 1, 1.0)
@@ -36,9 +36,16 @@ def _hit(case_id: str) -> queries.Hit:
 def test_that_a_shelf_belongs_to_its_user_alone(home: Path) -> None:
     shelf = database.open_shelf(home / "shelf.db")
     favourites.add(shelf, _hit("a"), thumbnail=b"x")
+    shelf.back_up()
     modes = {p.name: stat.S_IMODE(p.stat().st_mode) for p in home.iterdir()}
+    inside = [stat.S_IMODE(p.stat().st_mode) for p in (home / "backups").iterdir()]
     shelf.close()
-    assert modes == {"shelf.db": 0o600, "shelf.db-wal": 0o600, "shelf.db-shm": 0o600}
+    open_files = [
+        name + end for name in ("shelf.db", "shelf-mirror.db") for end in ("", "-wal", "-shm")
+    ]
+    assert modes == dict.fromkeys(open_files, 0o600) | {"backups": 0o700}
+    assert inside == [0o600]
+    assert stat.S_IMODE((home / "shelf.seal").stat().st_mode) == 0o600
 
 
 def test_that_each_write_reaches_the_disk_before_it_is_acknowledged(home: Path) -> None:
@@ -56,29 +63,6 @@ def test_that_each_write_reaches_the_disk_before_it_is_acknowledged(home: Path) 
     }
 
 
-@pytest.mark.parametrize("version", range(len(database.MIGRATIONS)))
-def test_that_a_shelf_of_an_older_version_is_brought_forward_with_its_content(
-    home: Path, version: int
-) -> None:
-    path = home / "shelf.db"
-    shelf = database.open_shelf(path)
-    shelf.close()
-    path.unlink()
-    bare = sqlite3.connect(path)
-    old = database.Shelf(path, home / "p", home / "s", database.Database(bare))
-    database.migrate(old, to=version)
-    if version >= 1:
-        favourites.add(old, _hit("kept"), thumbnail=b"x")
-    bare.close()
-
-    shelf = database.open_shelf(path)
-    found = [kept.case_id for kept in favourites.listed(shelf)]
-    reached = shelf.db.execute("PRAGMA user_version").fetchone()[0]
-    shelf.close()
-    assert reached == len(database.MIGRATIONS)
-    assert found == (["kept"] if version >= 1 else [])
-
-
 def test_that_a_migration_which_fails_leaves_the_shelf_as_it_was(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,43 +76,12 @@ def test_that_a_migration_which_fails_leaves_the_shelf_as_it_was(
         db.execute("CREATE TABLE folders (id)")
 
     with monkeypatch.context() as patched:
-        patched.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, broken))
+        patched.setattr(formats, "MIGRATIONS", (*formats.MIGRATIONS, broken))
         with pytest.raises(errors.ShelfError):
             database.open_shelf(path)
     shelf = database.open_shelf(path)
     assert [kept.case_id for kept in favourites.listed(shelf)] == ["kept"]
     shelf.close()
-
-
-def test_that_a_shelf_of_a_newer_version_is_refused_with_both_versions(home: Path) -> None:
-    path = home / "shelf.db"
-    database.open_shelf(path).close()
-    bare = sqlite3.connect(path)
-    bare.execute("PRAGMA user_version = 99")
-    bare.close()
-    with pytest.raises(errors.ShelfError, match=r"newer version \(format 99, this program knows 3"):
-        database.open_shelf(path)
-
-
-def test_that_a_file_which_is_no_shelf_is_refused_and_left_alone(home: Path) -> None:
-    path = home / "shelf.db"
-    path.write_bytes(b"no database at all" * 100)
-    with pytest.raises(errors.ShelfError, match="damaged"):
-        database.open_shelf(path)
-    assert path.read_bytes() == b"no database at all" * 100
-
-
-def test_that_a_damaged_page_is_found_when_the_shelf_is_opened(home: Path) -> None:
-    path = home / "shelf.db"
-    shelf = database.open_shelf(path)
-    for i in range(200):
-        favourites.add(shelf, _hit(f"case {i}"), thumbnail=b"x" * 500)
-    shelf.close()
-    content = bytearray(path.read_bytes())
-    content[4096 * 8 : 4096 * 9] = b"\xff" * 4096
-    path.write_bytes(content)
-    with pytest.raises(errors.ShelfError, match="damaged"):
-        database.open_shelf(path)
 
 
 def test_that_a_folder_where_nothing_can_be_written_is_named(tmp_path: Path) -> None:

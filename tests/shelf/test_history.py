@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medsearch_desktop import cases, errors, queries
-from medsearch_desktop.shelf import database, history
+from medsearch_desktop.shelf import database, history, pictures
 
 
 @pytest.fixture
@@ -73,6 +73,33 @@ def test_that_a_saved_query_owns_a_copy_of_its_passing_picture(shelf: database.S
     assert len(copy.stem) == 64
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert kept.query.terms[1] == queries.TextTerm("x", -1)
+
+
+def test_that_a_kept_picture_that_was_damaged_is_missing_until_it_is_saved_again(
+    shelf: database.Shelf,
+) -> None:
+    kept = history.save(shelf, "Mine", _picture(shelf.scratch / "a.png")).query
+    history.asked(shelf, kept)
+    assert pictures.missing(shelf, kept) == []
+    (copy,) = shelf.pictures.iterdir()
+    copy.write_bytes(b"qixels")
+    assert pictures.missing(shelf, kept) == [str(copy)]
+    assert history.recent(shelf) == []
+    with pytest.raises(errors.UnreadableFileError, match="gone"):
+        history.save(shelf, "Other", kept)
+    history.save(shelf, "Other", _picture(shelf.scratch / "a.png"))
+    assert pictures.missing(shelf, kept) == []
+    assert list(shelf.pictures.iterdir()) == [copy]
+
+
+def test_that_a_kept_picture_that_begins_like_a_program_is_kept_without_it(
+    shelf: database.Shelf,
+) -> None:
+    program = b"MZ" + b"x" * 126 + b"DICM" + bytes(100)
+    kept = history.save(shelf, "Mine", _picture(shelf.scratch / "a.dcm", program))
+    (copy,) = shelf.pictures.iterdir()
+    assert copy.read_bytes() == bytes(128) + program[128:]
+    assert pictures.missing(shelf, kept.query) == []
 
 
 def test_that_a_picture_of_the_users_own_is_named_and_not_copied(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class ShelfStates(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "shelf.db"
+        self._path = Path(self._folder.name) / "copy 0" / "shelf.db"
+        self._copies = 0
         self._shelf = database.open_shelf(self._path)
         # folder key -> (name as shown, {(collection, case): (thumbnail, note)})
         self._kept: dict[str, tuple[str, dict[tuple[str, str], tuple[bytes, str]]]] = {}
@@ -116,6 +118,39 @@ class ShelfStates(RuleBasedStateMachine):
     def close_and_open(self) -> None:
         self._shelf.close()
         self._shelf = database.open_shelf(self._path)
+        assert self._shelf.notices == ()
+
+    @rule()
+    def end_uncleanly(self) -> None:
+        """Go on with a copy of the open files, as a kill leaves them."""
+        self._copies += 1
+        folder = self._path.parent.with_name(f"copy {self._copies}")
+        shutil.copytree(self._path.parent, folder)
+        self._shelf.close()
+        self._path = folder / "shelf.db"
+        self._shelf = database.open_shelf(self._path)
+        assert self._shelf.notices == ()
+
+    @rule(
+        which=st.sampled_from(["shelf.db", "shelf-mirror.db"]),
+        place=st.floats(0, 1, exclude_max=True),
+        bit=st.integers(0, 7),
+    )
+    def flip_a_bit(self, which: str, place: float, bit: int) -> None:
+        self._shelf.close()
+        file = self._path.with_name(which)
+        content = bytearray(file.read_bytes())
+        content[int(place * len(content))] ^= 1 << bit
+        file.write_bytes(content)
+        self._shelf = database.open_shelf(self._path)
+        assert len(self._shelf.notices) == 1
+
+    @rule(which=st.sampled_from(["shelf.db", "shelf-mirror.db"]))
+    def lose_a_copy(self, which: str) -> None:
+        self._shelf.close()
+        self._path.with_name(which).unlink()
+        self._shelf = database.open_shelf(self._path)
+        assert len(self._shelf.notices) == 1
 
     @invariant()
     def holds_what_the_dictionaries_hold(self) -> None:
