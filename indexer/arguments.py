@@ -65,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     for name, words in (
         ("stats", "what is inside a collection"),
         ("verify", "compare every file of a collection with its checksum and count its cases"),
+        (
+            "repair",
+            "back to the newest state of a damaged collection that is whole, which loses what was "
+            "added after it",
+        ),
     ):
         command = _command(commands, name, words)
         command.add_argument("collection", metavar="DIR", type=Path)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.engine import asking, collection, manifest
+from medsearch_desktop.engine import asking, collection, disk, manifest
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
@@ -43,6 +43,7 @@ class Options:
     slices_per_volume: int = 24
     limit: int | None = None
     resume: bool = False
+    recipe: manifest.Recipe = manifest.UNKNOWN
 
 
 @dataclass
@@ -103,6 +104,8 @@ def write(
     report = Report(str(options.out), encoder=encoder.card.name)
     with contextlib.ExitStack() as opened:
         writer = opened.enter_context(_writer(named, encoder, options))
+        disk.require(options.out, None if total is None else total - writer.resumed)
+        report.notices += writer.notices
         keep = options.resume or (options.out / manifest.NAME).exists()
         listed = opened.enter_context(_Skips(options.out / SKIPPED, keep=keep))
         readers = isolated.Readers(options.workers)
@@ -111,15 +114,23 @@ def write(
         job = _Job(writer, encoder, options, report, listed, shown, total)
         wanted = job.wanted(found(reading), stop or threading.Event())
         pictures = rendering.prepared(wanted, readers, options.workers)
-        with contextlib.closing(pictures):
-            job.run(pictures)
-        if stop is not None and stop.is_set():
-            writer.checkpoint()
-            report.interrupted = True
-        else:
-            _publish(writer, report)
+        try:
+            with contextlib.closing(pictures):
+                job.run(pictures)
+            _end(writer, report, stop)
+        except errors.DiskFullError as error:
+            raise errors.DiskFullError(error.path, error.free, job.needed()) from error
+    report.notices += base.taken_notices(encoder)
     report.took_s = round(time.monotonic() - began, 2)
     return report
+
+
+def _end(writer: collection.CollectionWriter, report: Report, stop: threading.Event | None) -> None:
+    if stop is not None and stop.is_set():
+        writer.checkpoint()
+        report.interrupted = True
+    else:
+        _publish(writer, report)
 
 
 def _writer(
@@ -132,11 +143,10 @@ def _writer(
             card=encoder.card,
             sources=named,
             resume=options.resume,
+            recipe=options.recipe,
         )
     except OSError as error:
-        raise errors.CollectionError(
-            f"The collection {options.out} cannot be written: {error.strerror or error}."
-        ) from error
+        raise disk.told(options.out, error) from error
 
 
 def _publish(writer: collection.CollectionWriter, report: Report) -> None:
@@ -163,7 +173,12 @@ class _Skips:
     """Writes skipped.csv, one line as soon as an input is skipped; known lines once."""
 
     def __init__(self, path: Path, *, keep: bool) -> None:
+        self._folder = path.parent
         self._known: set[tuple[str, str]] = set()
+        with self._told():
+            self._open(path, keep=keep)
+
+    def _open(self, path: Path, *, keep: bool) -> None:
         is_there = keep and path.exists()
         if is_there:
             with path.open(encoding="utf-8", newline="") as file:
@@ -179,12 +194,22 @@ class _Skips:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        # What a full disk refuses again here was told when it was written.
+        with contextlib.suppress(OSError):
+            self._file.close()
 
     def add(self, skipped: sources.Skipped) -> None:
         if (skipped.path, skipped.reason) not in self._known:
-            self._lines.writerow((skipped.path, skipped.reason))
-            self._file.flush()
+            with self._told():
+                self._lines.writerow((skipped.path, skipped.reason))
+                self._file.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise disk.told(self._folder, error) from error
 
 
 @dataclass
@@ -230,6 +255,13 @@ class _Job:
                 self._write(batch)
                 batch = []
         self._write(batch)
+
+    def needed(self) -> int:
+        """Return about how many bytes the rest of the build needs, 0 where nobody knows."""
+        if self.total is None:
+            return 0
+        done = self.report.added + self.report.resumed + len(self.report.skipped)
+        return round(disk.PEAK * disk.CASE_BYTES * max(1, self.total - done))
 
     def _skip(self, skipped: sources.Skipped) -> None:
         self.report.skipped.append(skipped)

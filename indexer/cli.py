@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import json
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> int:
     0 done, 1 failed, 2 wrong usage, 3 done with some inputs skipped, 4 the
     collection is damaged, 130 interrupted and resumable.
     """
+    settings.private()
     as_json = "--json" in argv
     for stream in (sys.stdout, sys.stderr):
         # A file name that is no Unicode, or a terminal that is not UTF-8, is no reason to fail.
@@ -40,7 +42,13 @@ def main(argv: Sequence[str]) -> int:
     with contextlib.suppress(OSError):
         # A data folder that cannot be made is told of by the command that needs it.
         folders.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with settings.temporary(folders):
+        return _run(given, folders, as_json)
+
+
+def _run(given: argparse.Namespace, folders: settings.Folders, as_json: bool) -> int:
     logs.start(folders.logs, "index")
+    logs.watch()
     kind: progress.Kind = given.progress or ("bar" if sys.stderr.isatty() else "none")
     shown = progress.Progress("none" if given.quiet else kind, sys.stderr)
     try:
@@ -59,6 +67,18 @@ def main(argv: Sequence[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has closed it (`| head`); the interpreter must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return commands.FAILED
+    except OSError as error:
+        # A disk that is full, a folder that is read-only or gone: the system's words say it.
+        shown.close()
+        _log.error("%s failed", given.command, exc_info=True)
+        place = f" ({error.filename})" if error.filename else ""
+        _fail(
+            as_json,
+            type(error).__name__,
+            f"The system says: {error.strerror or error}{place}.",
+            "Check that the folder is there, may be written and has room, and run it again.",
+        )
         return commands.FAILED
     except Exception as error:  # noqa: BLE001  the last line of the command line
         shown.close()

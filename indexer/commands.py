@@ -53,6 +53,7 @@ def run(given: argparse.Namespace, setting: Setting) -> Outcome:
         "search": _search,
         "stats": _stats,
         "verify": _verify,
+        "repair": _repair,
         "check": _check,
         "train": _train,
     }[given.command](given, setting)
@@ -93,6 +94,9 @@ def _written(
         slices_per_volume=given.slices_per_volume,
         limit=given.limit,
         resume=given.resume,
+        recipe=manifest.Recipe(
+            tuple(str(path.absolute()) for path in wanted.paths), given.input_format, given.columns
+        ),
     )
     if total is not None and given.limit is not None:
         total = min(total, given.limit)
@@ -207,6 +211,11 @@ def _verify(given: argparse.Namespace, setting: Setting) -> Outcome:
     if report["ok"]:
         return Outcome(DONE, report, [f"{report['path']} is whole."])
     return Outcome(DAMAGED, report, [f"{report['path']} is damaged:", *report["problems"]])
+
+
+def _repair(given: argparse.Namespace, setting: Setting) -> Outcome:
+    report = inspection.repair(given.collection)
+    return Outcome(DONE, report, inspection.repair_lines(report))
 
 
 def _encoders(given: argparse.Namespace, setting: Setting) -> Outcome:

@@ -103,7 +103,8 @@ def _case(
         return sources.Skipped(f"{row.distribution}/{row.path}", reason)
     case_id = f"real/{row.distribution}/{PurePosixPath(row.path).name}"
     path = _kept(original, folder / "real" / row.distribution)
-    opened = next(iter(readers.open_paths([path])))
+    found = readers.open_paths([path])
+    opened = next(o for o in found if isinstance(o, study.Refused) or o.is_complete)
     if isinstance(opened, study.Refused):
         return sources.Skipped(opened.path, opened.reason)
     series = opened.series[0]

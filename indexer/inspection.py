@@ -32,13 +32,14 @@ _MOST_VALUES = 50
 def stats(folder: Path) -> dict[str, Any]:
     """Return what a collection holds: counts, facets, encoder, sources, size on disk."""
     with collection.open_collection(folder) as opened:
-        described = opened.manifest
+        described, notice = opened.manifest, opened.notice
         counted = opened.facet_counts(opened.all_places())
         facets = {name: dict(c.most_common(_MOST_VALUES)) for name, c in counted.items() if c}
     counts, card = described.counts, described.encoder
     return {
         "path": str(folder.absolute()),
         "name": described.name,
+        "notices": [notice] if notice else [],
         "generation": described.generation,
         "created": described.created,
         "tool": described.tool,
@@ -74,6 +75,7 @@ def stats_lines(report: dict[str, Any]) -> list[str]:
     """Return `stats` for a person to read."""
     counts, encoder = report["counts"], report["encoder"]
     told = [
+        *report["notices"],
         f"{report['name']}: {counts['cases']:,} cases, {counts['images']:,} images, "
         f"{counts['vectors']:,} vectors in {counts['segments']} segments, "
         f"{report['bytes'] / 1e6:,.1f} MB.",
@@ -91,6 +93,33 @@ def verify(folder: Path) -> dict[str, Any]:
     """Check every checksum and count of a collection; `problems` holds a sentence for each."""
     problems = collection.verify(folder)
     return {"path": str(folder.absolute()), "ok": not problems, "problems": problems}
+
+
+def repair(folder: Path) -> dict[str, Any]:
+    """Go back to the newest state of a collection that is sound, and say what is lost by it."""
+    done = collection.repair(folder)
+    return {
+        "path": str(folder.absolute()),
+        "repaired": bool(done.problem),
+        "problem": done.problem,
+        "generation": done.generation,
+        "cases": done.cases,
+        "lost": done.lost,
+    }
+
+
+def repair_lines(report: dict[str, Any]) -> list[str]:
+    """Return `repair` for a person to read."""
+    if not report["repaired"]:
+        return [f"{report['path']} is whole: nothing was done."]
+    lost = "how many cases are lost cannot be said"
+    if report["lost"] is not None:
+        lost = f"{report['lost']:,} cases that were added after it are lost; add them again"
+    return [
+        f"{report['path']} was damaged: {report['problem']}.",
+        f"Generation {report['generation']} with {report['cases']:,} cases is the current one "
+        f"again; {lost}.",
+    ]
 
 
 def encoders(models: Path) -> dict[str, Any]:

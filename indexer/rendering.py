@@ -124,6 +124,8 @@ def _pictures(
             yield image, readers.render_picture(image.ref)
         except errors.UnreadableFileError as error:
             yield image, sources.Skipped(error.path, error.reason)
+        except errors.TooLargeError as error:
+            yield image, sources.Skipped(error.path, str(error))
 
 
 def _slices(
@@ -136,9 +138,10 @@ def _slices(
         if not indices:
             return {}
         loaded = readers.load(series, indices=indices)
-    except errors.UnreadableFileError:
+    except (errors.UnreadableFileError, errors.TooLargeError):
         return {}
     return {
         series.slices[index]: views.slice_image(loaded, plane)
         for plane, index in enumerate(loaded.indices)
+        if loaded.ready[plane]
     }

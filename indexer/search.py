@@ -102,9 +102,10 @@ def ask(
 ) -> queries.Results:
     """Open the collections, ask, and return the complete answer."""
     with contextlib.ExitStack() as opened:
-        collections = [
-            opened.enter_context(collection.open_collection(path)) for path in asked.collections
-        ]
+        collections, refused = search.opened(
+            asked.collections,
+            lambda path: opened.enter_context(collection.open_collection(path)),
+        )
         readers = isolated.Readers(1)
         opened.callback(readers.close)
 
@@ -124,7 +125,7 @@ def ask(
         )
         # The last is the complete one.
         last = list(answers)[-1]
-        return dataclasses.replace(last, notices=(*last.notices, *told))
+        return dataclasses.replace(last, notices=(*refused, *last.notices, *told))
 
 
 def device_notices(wanted: str, card: base.EncoderCard) -> list[str]:

@@ -82,16 +82,20 @@ def volumes(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
     for path in files(root, NIFTI):
         for found in reading.readers.open_paths([path]):
             if isinstance(found, study.Refused):
-                yield Skipped(found.path, found.reason)
-                continue
-            yield _case_of_file(str(path), root, images(found, reading.slices_per_volume))
+                if found.answer != "left out":
+                    yield Skipped(found.path, found.reason)
+            elif found.is_complete:
+                yield _case_of_file(str(path), root, images(found, reading.slices_per_volume))
 
 
 def studies(root: Path, reading: Reading) -> Iterator[cases.Case | Skipped]:
     """Yield a case for each study below `root`: DICOM grouped by study, others one a file."""
     for found in reading.readers.open_paths([root]):
         if isinstance(found, study.Refused):
-            yield Skipped(found.path, found.reason)
+            if found.answer != "left out":
+                yield Skipped(found.path, found.reason)
+        elif not found.is_complete:
+            continue
         elif is_dicom(found):
             yield case_of_study(found, reading.slices_per_volume, _name(root))
         else:
@@ -216,8 +220,10 @@ def one(path: Path, reading: Reading) -> tuple[cases.CaseImage, ...] | Skipped:
     found: list[cases.CaseImage] = []
     for opened in reading.readers.open_paths([path]):
         if isinstance(opened, study.Refused):
-            return Skipped(opened.path, opened.reason)
-        found += images(opened, reading.slices_per_volume)
+            if opened.answer == "refused":
+                return Skipped(opened.path, opened.reason)
+        elif opened.is_complete:
+            found += images(opened, reading.slices_per_volume)
     return tuple(found) or Skipped(str(path), "It holds no images.")
 
 

@@ -58,7 +58,8 @@ def _memory_key(term: queries.Term, digest: str) -> object:
 class Encoders:
     """The encoders of the collections asked, each loaded once; `notices` tells what is missing.
 
-    `left_out` is the last error of an encoder that could not be used.
+    An encoder that fails while it encodes is left out from there on.
+    `left_out` is the last error for which vectors are not searched.
     """
 
     def __init__(
@@ -68,19 +69,34 @@ class Encoders:
         self.left_out: errors.MedsearchError | None = None
         self._memory = memory
         self._found: dict[str, base.Encoder] = {}
-        tried: set[str] = set()
+        self._names: dict[str, list[str]] = {}
         for collection in opened:
-            card = collection.manifest.encoder
-            if card.digest in tried:
+            described = collection.manifest
+            if collection.notice and not collection.has_vectors:
+                reason = "its vectors are damaged, so that pictures cannot be searched"
+                self.left_out = errors.CollectionDamagedError(str(collection.path), reason)
                 continue
-            tried.add(card.digest)
-            try:
-                encoder = encoder_for(card)
-                base.check_fits(card, encoder.card)
-                self._found[card.digest] = encoder
-            except (errors.EncoderError, errors.EncoderMismatchError) as error:
-                self.left_out = error
-                self.notices.append(f"{collection.manifest.name}: searched by words only. {error}")
+            self._names.setdefault(described.encoder.digest, []).append(described.name)
+            if len(self._names[described.encoder.digest]) == 1:
+                self._load(described.encoder, encoder_for)
+
+    def _load(self, card: base.EncoderCard, encoder_for: EncoderFor) -> None:
+        try:
+            encoder = encoder_for(card)
+            base.check_fits(card, encoder.card)
+            self._found[card.digest] = encoder
+        except (errors.EncoderError, errors.EncoderMismatchError) as error:
+            self._leave_out(card.digest, error)
+
+    def _leave_out(self, digest: str, error: errors.MedsearchError) -> None:
+        self.left_out = error
+        self._found.pop(digest, None)
+        names = ", ".join(self._names[digest])
+        self.notices.append(f"{names}: searched by words only. {error} {error.action}")
+
+    def _note(self, encoder: base.Encoder) -> None:
+        """Hand on what an encoder had to work around."""
+        self.notices += base.taken_notices(encoder)
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -90,19 +106,25 @@ class Encoders:
     def text(self, term: queries.TextTerm) -> dict[str, np.ndarray]:
         """Return the vector (1, d) of words, by the digest of each encoder that reads texts."""
         found = {}
-        for digest, encoder in self._found.items():
-            if "texts" in encoder.card.abilities:
-                vectors = self._memory.get(term, digest)
-                if vectors is None:
+        for digest, encoder in list(self._found.items()):
+            if "texts" not in encoder.card.abilities:
+                continue
+            vectors = self._memory.get(term, digest)
+            if vectors is None:
+                try:
                     vectors = encoder.encode_texts([term.words])
-                    self._memory.keep(term, digest, vectors)
-                found[digest] = vectors
+                except errors.EncoderError as error:
+                    self._leave_out(digest, error)
+                    continue
+                self._memory.keep(term, digest, vectors)
+                self._note(encoder)
+            found[digest] = vectors
         return found
 
     def image(self, term: queries.ImageTerm, readers: isolated.Readers) -> dict[str, np.ndarray]:
         """Return the vector (1, d) of an image, by the digest of each encoder that sees.
 
-        Raises UnreadableFileError.
+        Raises UnreadableFileError, and EncoderError when none that sees is left.
         """
         known = self.remembered(term)
         if known is None:
@@ -122,8 +144,21 @@ class Encoders:
             self._memory.keep(term, digest, rows)
 
     def images(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-        """Return the vectors (n, d) of n pictures by the digest of each encoder that sees."""
-        return {digest: encode_pictures(self._found[digest], pictures) for digest in self._seeing()}
+        """Return the vectors (n, d) of n pictures by the digest of each encoder that sees.
+
+        Raises EncoderError when the last of them fails.
+        """
+        found: dict[str, np.ndarray] = {}
+        for digest in self._seeing():
+            encoder = self._found[digest]
+            try:
+                found[digest] = encode_pictures(encoder, pictures)
+            except errors.EncoderError as error:
+                self._leave_out(digest, error)
+                if not self._seeing():
+                    raise
+            self._note(encoder)
+        return found
 
     def _seeing(self) -> list[str]:
         return [d for d, encoder in self._found.items() if "images" in encoder.card.abilities]
@@ -173,11 +208,18 @@ def volume_batches(
     waiting: list[np.ndarray] = []
     done = 0
     is_all_blank = True
-    for _, picture in views.render_series(series, readers, cancelled=cancelled):
-        waiting.append(picture)
-        is_first = done == 0 and len(waiting) == views.FIRST_SLICES
-        if not (is_first or len(waiting) == _BATCH or done + len(waiting) == total):
-            continue
+    read = 0
+    pictures = views.render_series(series, readers, cancelled=cancelled)
+    while True:
+        picture = next(pictures, None)
+        if picture is None and cancelled():
+            return
+        if picture is not None:
+            waiting.append(picture[1])
+            read += 1
+            is_first = done == 0 and len(waiting) == views.FIRST_SLICES
+            if not (is_first or len(waiting) == _BATCH or done + len(waiting) == total):
+                continue
         seen = [picture for picture in waiting if not views.is_blank(picture)]
         if seen and is_all_blank:
             so_far, is_all_blank = {}, False
@@ -185,8 +227,15 @@ def volume_batches(
         chosen = seen or ([] if so_far else waiting[:1])
         for digest, rows in encoders.images(chosen).items() if chosen else ():
             so_far[digest] = np.concatenate([so_far[digest], rows]) if digest in so_far else rows
-        done += len(waiting)
+        done = done + len(waiting) if picture is not None else total
         waiting.clear()
         if done == total:
-            encoders.remember(term, so_far)
+            break
         yield dict(so_far), done, total
+    if read < total:
+        encoders.notices.append(
+            f"{total - read} of {total} slices of {os.path.basename(term.path)} cannot be read "
+            "and were left out."
+        )
+    encoders.remember(term, so_far)
+    yield dict(so_far), total, total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import sqlite3
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.engine import manifest, records, segments, vectors
+from medsearch_desktop.engine import disk, manifest, records, segments, vectors
 
 _FINAL = (
     "cases.db",
@@ -24,16 +26,20 @@ _FINAL = (
     "texts.rows.npy",
     "thumbs.bin",
 )
-# What grows while a segment is built; a checkpoint notes their sizes in cases.db.
+# What grows while a segment is built; a checkpoint notes their sizes and checksums in cases.db.
 _RAW = ("images.f16", "images.rows", "texts.f16", "texts.rows", "thumbs.bin")
+# Stands in the table of checkpoints for the rows of cases.db, which SQLite does not check.
+_CASES = "cases"
 _NORM_TOLERANCE = 1e-3
+_CHUNK = 1 << 20
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS cases (row INTEGER PRIMARY KEY, case_id TEXT NOT NULL UNIQUE,
   body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vocabulary (field TEXT, code INTEGER, value TEXT NOT NULL,
   PRIMARY KEY (field, code)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS checkpoint (file TEXT PRIMARY KEY, size INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS checkpoint (file TEXT PRIMARY KEY, size INTEGER NOT NULL,
+  sha256 TEXT NOT NULL);
 """
 
 
@@ -41,29 +47,62 @@ class SegmentBuilder:
     """Writes one segment into a folder of its own, with checkpoints to resume from."""
 
     def __init__(self, folder: Path, dimension: int) -> None:
-        """Go on from the last checkpoint in `folder`, or begin in a new one."""
+        """Go on from the last checkpoint in `folder`, or begin in a new one.
+
+        Raises CollectionDamagedError where the checkpoint is not as it was written.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self._dimension = folder, dimension
+        self._files: dict[str, Any] = {}
+        self._sums: dict[str, Any] = {}
+        self._sizes: dict[str, int] = {}
+        self._images = 0
+        self._is_broken = self._is_named = False
         self._database = sqlite3.connect(folder / "cases.db", isolation_level=None)
+        try:
+            self._take_up()
+        except (OSError, sqlite3.Error) as error:
+            self.close()
+            if disk.is_full(error, folder):
+                raise
+            raise errors.CollectionDamagedError(str(folder), f"its checkpoint: {error}") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _take_up(self) -> None:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
-        kept = dict(self._database.execute("SELECT file, size FROM checkpoint"))
-        self._files = {name: self._reopened(name, kept.get(name, 0)) for name in _RAW}
-        self._sizes = {name: kept.get(name, 0) for name in _RAW}
-        self.cases = self._database.execute("SELECT count(*) FROM cases").fetchone()[0]
-        self._images = 0
-        self._is_broken = False
+        columns = "SELECT file, size, sha256 FROM checkpoint"
+        kept = {name: (size, sha) for name, size, sha in self._database.execute(columns)}
+        for name in _RAW:
+            self._reopen(name, *kept.get(name, (0, "")))
+        self._sums[_CASES], self.cases = hashlib.sha256(), 0
+        rows = "SELECT row, case_id, body FROM cases ORDER BY row"
+        for row, case_id, body in self._database.execute(rows):
+            self._note_case(row, case_id, body)
+        if kept and (self.cases, self._sum(_CASES)) != kept.get(_CASES):
+            raise errors.CollectionDamagedError(
+                str(self.folder), "the cases differ from their checkpoint"
+            )
         self._database.execute("BEGIN")
 
-    def _reopened(self, name: str, size: int) -> Any:
+    def _reopen(self, name: str, size: int, expected: str) -> None:
+        """Open a file for more, cut to its checkpoint, after comparing what it holds."""
         path = self.folder / name
-        file = path.open("ab")
-        if file.tell() < size:
-            file.close()
-            raise errors.CollectionDamagedError(str(path), "it is shorter than at its checkpoint")
-        file.truncate(size)
-        return file
+        self._files[name] = path.open("ab")
+        self._sums[name], self._sizes[name] = _summed(path, size), size
+        if size and self._sum(name) != expected:
+            raise errors.CollectionDamagedError(str(path), "it differs from its checkpoint")
+        self._files[name].truncate(size)
+
+    def _sum(self, name: str) -> str:
+        return str(self._sums[name].hexdigest())
+
+    def _note_case(self, row: int, case_id: str, body: str) -> None:
+        self._sums[_CASES].update(f"{row} {case_id}\0{body}\0".encode("utf-8", "surrogatepass"))
+        self.cases += 1
 
     def holds(self, case_id: str) -> bool:
         found = self._database.execute("SELECT 1 FROM cases WHERE case_id = ?", (case_id,))
@@ -99,11 +138,9 @@ class SegmentBuilder:
         self._append("images.rows", pairs.tobytes())
         self._append("texts.f16", texts.astype(np.float16).tobytes())
         self._append("texts.rows", np.full((len(texts), 1), row, np.uint32).tobytes())
-        self._database.execute(
-            "INSERT INTO cases VALUES (?, ?, ?)",
-            (row, case.case_id, json.dumps(body, ensure_ascii=False, separators=(",", ":"))),
-        )
-        self.cases += 1
+        plain = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+        self._database.execute("INSERT INTO cases VALUES (?, ?, ?)", (row, case.case_id, plain))
+        self._note_case(row, case.case_id, plain)
         self._is_broken = False
 
     def _checked(self, given: np.ndarray | None, case_id: str) -> np.ndarray:
@@ -127,6 +164,7 @@ class SegmentBuilder:
 
     def _append(self, name: str, content: bytes) -> None:
         self._files[name].write(content)
+        self._sums[name].update(content)
         self._sizes[name] += len(content)
 
     def checkpoint(self) -> None:
@@ -136,15 +174,27 @@ class SegmentBuilder:
         for file in self._files.values():
             file.flush()
             os.fsync(file.fileno())
-        self._database.executemany(
-            "INSERT OR REPLACE INTO checkpoint VALUES (?, ?)", self._sizes.items()
-        )
+        if not self._is_named:
+            # Or a power cut could keep the checkpoint and lose the names of the files.
+            manifest.sync_folder(self.folder)
+            manifest.sync_folder(self.folder.parent)
+            self._is_named = True
+        noted = [(name, self._sizes[name], self._sum(name)) for name in _RAW]
+        noted.append((_CASES, self.cases, self._sum(_CASES)))
+        self._database.executemany("INSERT OR REPLACE INTO checkpoint VALUES (?, ?, ?)", noted)
         self._database.execute("COMMIT")
         self._database.execute("BEGIN")
 
     def seal(self) -> None:
-        """Checkpoint, then write what readers need beside the raw files, and sync it all."""
+        """Checkpoint, then write what readers need beside the raw files, and sync it all.
+
+        Raises CollectionDamagedError where the disk gives back other bytes than were written.
+        """
         self.checkpoint()
+        for name in _RAW:
+            if _summed(self.folder / name, self._sizes[name]).hexdigest() != self._sum(name):
+                path = str(self.folder / name)
+                raise errors.CollectionDamagedError(path, "it differs from what was written")
         self._write_facets()
         for name, width in (("images", 2), ("texts", 1)):
             rows = np.fromfile(self.folder / f"{name}.rows", np.uint32).reshape(-1, width)
@@ -189,7 +239,9 @@ class SegmentBuilder:
     def close(self) -> None:
         """Close the files; what was added after the last checkpoint is dropped."""
         for file in self._files.values():
-            file.close()
+            # What a full disk refuses again here was told when it was written.
+            with contextlib.suppress(OSError):
+                file.close()
         self._database.close()
 
     def entry(self, number: int) -> manifest.SegmentEntry:
@@ -206,6 +258,18 @@ class SegmentBuilder:
             text_vectors=len(texts),
             files=tuple(manifest.entry(self.folder, path, under=under) for path in found),
         )
+
+
+def _summed(path: Path, size: int) -> Any:
+    """Return the SHA-256, to be continued, of the first `size` bytes of a file."""
+    seen, left = hashlib.sha256(), size
+    with path.open("rb") as file:
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            seen.update(chunk)
+            left -= len(chunk)
+    if left:
+        raise errors.CollectionDamagedError(str(path), "it is shorter than at its checkpoint")
+    return seen
 
 
 def sealed_cases(folder: Path) -> Iterator[cases.Case]:

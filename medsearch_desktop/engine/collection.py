@@ -18,13 +18,22 @@ import numpy as np
 
 import medsearch_desktop
 from medsearch_desktop import cases, errors
-from medsearch_desktop.engine import building, manifest, records, snapshot, views, words
+from medsearch_desktop.engine import (
+    building,
+    disk,
+    generations,
+    manifest,
+    records,
+    snapshot,
+    views,
+    words,
+)
 from medsearch_desktop.engine.encoders import base
 
 Collection = snapshot.Collection
 Manifest = manifest.Manifest
-open_collection = snapshot.open_collection
-verify = snapshot.verify
+open_collection = generations.open_collection
+verify = generations.verify
 
 _CHECKPOINT_S = 20.0
 
@@ -44,31 +53,38 @@ class CollectionWriter:
         card: base.EncoderCard,
         sources: Sequence[str] = (),
         resume: bool = False,
+        recipe: manifest.Recipe = manifest.UNKNOWN,
     ) -> None:
         """Lock the folder; raises CollectionBusyError, EncoderMismatchError or CollectionError.
 
         A collection that is there already keeps its name; its encoder must be
-        the same.
+        the same, and its newest state sound. `recipe` says how to build it again.
         """
         self.path = Path(path)
         # Where an encoder ran is no property of the vectors it made.
         self._card = dataclasses.replace(card, device="")
-        self._name, self._sources = name, tuple(sources)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._name, self._sources, self._recipe = name, tuple(sources), recipe
+        self.notices: list[str] = []
         self._old: Collection | None = None
         self._builder: building.SegmentBuilder | None = None
+        with self._told():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(self.path)
         try:
-            if (self.path / manifest.NAME).exists():
-                self._old = open_collection(self.path)
-                self._check_fits(self._old.manifest)
-            self._recover(resume)
-            self._builder = building.SegmentBuilder(self._building, card.dimension)
-            self.resumed = self._builder.cases
+            with self._told():
+                self._begin(resume)
         except BaseException:
             self.close()
             raise
         self._checkpointed = time.monotonic()
+
+    def _begin(self, resume: bool) -> None:
+        if (self.path / manifest.NAME).exists():
+            self._old = generations.open_current(self.path)
+            self._check_fits(self._old.manifest)
+        self._recover(resume)
+        self._builder = self._taken_up()
+        self.resumed = self._builder.cases
 
     @property
     def _building(self) -> Path:
@@ -99,6 +115,15 @@ class CollectionWriter:
                 shutil.rmtree(folder)
         if not resume and self._building.exists():
             shutil.rmtree(self._building)
+
+    def _taken_up(self) -> building.SegmentBuilder:
+        """Return a builder at the last checkpoint; a damaged checkpoint is dropped."""
+        try:
+            return building.SegmentBuilder(self._building, self._card.dimension)
+        except errors.CollectionDamagedError:
+            shutil.rmtree(self._building)
+            self.notices.append("The checkpoint was damaged: what it held is read again.")
+            return building.SegmentBuilder(self._building, self._card.dimension)
 
     def holds(self, case_id: str) -> bool:
         """Tell whether the collection, or what was added so far, has this case."""
@@ -167,6 +192,7 @@ class CollectionWriter:
             words=self._write_words(old, generation, added),
             sources=tuple(dict.fromkeys((*(old.sources if old else ()), *self._sources))),
             tool=f"medsearch-desktop {medsearch_desktop.__version__}",
+            recipe=old.recipe.joined(self._recipe) if old else self._recipe,
         )
         for entry in added:
             target = self.path / entry.folder
@@ -174,8 +200,12 @@ class CollectionWriter:
             os.rename(self._building, target)
             manifest.sync_folder(target.parent)
         manifest.sync_folder(self.path)
+        if old is None:
+            # The collection's own name; a folder above that may not be read is the system's.
+            with contextlib.suppress(OSError):
+                manifest.sync_folder(self.path.absolute().parent)
         if old is not None:
-            kept = self.path / "generations"
+            kept = self.path / generations.FOLDER
             kept.mkdir(exist_ok=True)
             manifest.write_durably(kept / f"{old.generation}.json", old.to_json().encode())
         manifest.write(self.path, new)
@@ -185,8 +215,9 @@ class CollectionWriter:
         self, old: Manifest | None, generation: int, added: Sequence[manifest.SegmentEntry]
     ) -> tuple[manifest.FileEntry, ...]:
         """Write the words index of the new generation: the old one's files linked, and more."""
-        folder = self.path / "words" / f"{generation}.new"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.path / "words" / str(generation)
+        if folder.exists():
+            shutil.rmtree(folder)
         folder.mkdir(parents=True)
         for entry in old.words if old else ():
             _link(self.path / entry.path, folder / Path(entry.path).name)
@@ -195,12 +226,10 @@ class CollectionWriter:
         for path in files:
             manifest.sync_file(path)
         manifest.sync_folder(folder)
-        target = folder.with_name(str(generation))
+        manifest.sync_folder(folder.parent)
         under = f"words/{generation}"
         listed = tuple(manifest.entry(self.path, path, under=under) for path in files)
-        shutil.rmtree(target, ignore_errors=True)
-        os.rename(folder, target)
-        manifest.sync_folder(target.parent)
+        _check_linked(self.path, old.words if old else (), listed)
         return listed
 
     def _word_entries(
@@ -219,12 +248,14 @@ class CollectionWriter:
                 building.drop_unlisted(self.path / entry.folder)
             shutil.rmtree(self._building, ignore_errors=True)
             oldest = published.generation - 1
+            # What describes a generation goes before its files do.
+            for path in (self.path / generations.FOLDER).glob("*.json"):
+                if path.stem.isdigit() and int(path.stem) < oldest:
+                    path.unlink()
+                    manifest.sync_folder(path.parent)
             for folder in (self.path / "words").iterdir():
                 if folder.name.isdigit() and int(folder.name) < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
-            for path in (self.path / "generations").glob("*.json"):
-                if path.stem.isdigit() and int(path.stem) < oldest:
-                    path.unlink()
 
     def _open_builder(self) -> building.SegmentBuilder:
         if self._builder is None:
@@ -233,13 +264,16 @@ class CollectionWriter:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Turn what the disk refuses into a CollectionError."""
+        """Turn what the disk refuses into a CollectionError, DiskFullError where it is full."""
         try:
             yield
         except (OSError, sqlite3.Error, RuntimeError) as error:
-            raise errors.CollectionError(
-                f"The collection {self.path} cannot be written: {error}"
-            ) from error
+            raise disk.told(self.path, error) from error
+        except ValueError as error:
+            # So tantivy says it; a ValueError of ours names a programmer's mistake.
+            if not disk.is_full(error):
+                raise
+            raise disk.told(self.path, error) from error
 
     def close(self) -> None:
         """Unlock the collection; what was not committed or checkpointed is dropped."""
@@ -265,7 +299,38 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _locked(folder: Path) -> IO[bytes]:
+def _check_linked(
+    root: Path, old: Sequence[manifest.FileEntry], new: Sequence[manifest.FileEntry]
+) -> None:
+    """Raise CollectionDamagedError where a file taken over from the old words is not as it was.
+
+    tantivy never changes a file of an index but its two lists, which are JSON.
+    """
+    known = {Path(entry.path).name: entry.sha256 for entry in old}
+    for entry in new:
+        name = Path(entry.path).name
+        if not name.endswith(".json") and known.get(name, entry.sha256) != entry.sha256:
+            raise errors.CollectionDamagedError(
+                str(root), f"{entry.path} differs from its checksum"
+            )
+
+
+def repair(path: str | os.PathLike[str]) -> generations.Repaired:
+    """Go back to the newest state that is sound; raises as `generations.go_back`.
+
+    Raises CollectionBusyError while another program writes.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        manifest.read(folder)
+    try:
+        with locked(folder):
+            return generations.go_back(folder)
+    except OSError as error:
+        raise disk.told(folder, error) from error
+
+
+def locked(folder: Path) -> IO[bytes]:
     """Return the lock file of a collection, held until it is closed or the program ends."""
     file = (folder / "writer.lock").open("ab")
     try:

@@ -18,8 +18,17 @@ from medsearch_desktop.engine.encoders import base
 
 FORMAT = 1
 NAME = "manifest.json"
-# Files up to this size are hashed each time a collection is opened; `verify` hashes all.
-SMALL_BYTES = 1 << 20
+# A manifest lists some ten files a segment: one of 100 segments has 200 kB. More is no manifest.
+MOST_BYTES = 4 << 20
+# The words of a manifest's own checksum; they are left out of what is hashed.
+_OWN_SHA256 = re.compile(r'\A\{\s*"sha256": "([0-9a-f]{64})",')
+_KEYS = frozenset(
+    ("format", "generation", "name", "created", "tool", "counts", "encoder", "views")
+    + ("segments", "words", "sources")
+)
+# Rows are numbered by 32 bits; no encoder's vectors are near so long.
+_MOST_ROWS = (1 << 32) - 1
+_MOST_NUMBERS = 1 << 16
 
 _RELATIVE = re.compile(r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -53,13 +62,35 @@ class SegmentEntry:
 
     def __post_init__(self) -> None:
         counts = (self.cases, self.images, self.image_vectors, self.text_vectors)
-        if self.number < 1 or min(counts) < 0:
+        if not 1 <= self.number < 1 << 31 or min(counts) < 0 or max(counts) > _MOST_ROWS:
             raise ValueError(f"not a segment: {self.number} with {counts}")
 
     @property
     def folder(self) -> str:
         """Return the segment's folder, relative to the collection."""
         return f"segments/{self.number:04d}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a collection was built from, to build it again: absolute paths, and how they were read.
+
+    Without `inputs` it is not known, or there was more than one way.
+    """
+
+    inputs: tuple[str, ...] = ()
+    input_format: str = "auto"
+    columns: str = ""
+
+    def joined(self, more: Recipe) -> Recipe:
+        """Return the recipe of a collection to which the inputs of another were added."""
+        if (self.input_format, self.columns) != (more.input_format, more.columns):
+            return Recipe()
+        inputs = dict.fromkeys((*self.inputs, *more.inputs)) if self.inputs and more.inputs else ()
+        return dataclasses.replace(self, inputs=tuple(inputs))
+
+
+UNKNOWN = Recipe()
 
 
 @dataclass(frozen=True)
@@ -85,7 +116,14 @@ class Manifest:
     words: tuple[FileEntry, ...]
     sources: tuple[str, ...] = ()
     tool: str = ""
+    recipe: Recipe = UNKNOWN
     format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.generation < 1 or not 1 <= self.encoder.dimension <= _MOST_NUMBERS:
+            raise ValueError(f"generation {self.generation}, {self.encoder.dimension} numbers")
+        if self.counts.vectors > _MOST_ROWS:
+            raise ValueError(f"{self.counts.vectors} vectors")
 
     @property
     def counts(self) -> Counts:
@@ -108,12 +146,29 @@ class Manifest:
         yield from self.words
 
     def to_json(self) -> str:
-        """Return the manifest as it is written; `parse` is the inverse."""
+        """Return the manifest as it is written, with its own checksum; `parse` is the inverse."""
         plain = dataclasses.asdict(self)
         plain["counts"] = dataclasses.asdict(self.counts)
         first = ("format", "generation", "name", "created", "tool", "counts", "encoder", "views")
         ordered = {key: plain.pop(key) for key in first} | plain
-        return json.dumps(ordered, indent=1, ensure_ascii=False) + "\n"
+        rest = json.dumps(ordered, indent=1, ensure_ascii=False)[1:] + "\n"
+        before, after = '{\n "sha256": "', '",' + rest
+        return before + hashlib.sha256((before + after).encode()).hexdigest() + after
+
+
+def _check_itself(text: str, plain: dict[str, Any]) -> None:
+    """Raise ValueError where the manifest differs from its own checksum.
+
+    Manifests of earlier versions have none; they have no key that this
+    program does not know, so that a damaged checksum is not taken for none.
+    """
+    found = _OWN_SHA256.match(text)
+    if found is not None:
+        bare = text[: found.start(1)] + text[found.end(1) :]
+        if hashlib.sha256(bare.encode()).hexdigest() != found[1]:
+            raise ValueError("it differs from its own checksum")
+    elif set(plain) - _KEYS and plain["format"] == FORMAT:
+        raise ValueError("it has lost its own checksum")
 
 
 def parse(text: str, where: str) -> Manifest:
@@ -124,6 +179,7 @@ def parse(text: str, where: str) -> Manifest:
     """
     try:
         plain: dict[str, Any] = json.loads(text)
+        _check_itself(text, plain)
         number = plain["format"]
         if not isinstance(number, int):
             raise ValueError("the format is no number")
@@ -149,9 +205,23 @@ def parse(text: str, where: str) -> Manifest:
             words=tuple(FileEntry(**f) for f in plain["words"]),
             sources=tuple(str(source) for source in plain["sources"]),
             tool=str(plain["tool"]),
+            recipe=_recipe(plain.get("recipe", {})),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise errors.CollectionDamagedError(where, f"{NAME} cannot be understood") from error
+    except errors.CollectionError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        said = str(error) if "own checksum" in str(error) else "it cannot be understood"
+        raise errors.CollectionDamagedError(where, f"{NAME}: {said}") from error
+    except RecursionError:
+        raise errors.CollectionDamagedError(where, f"{NAME}: it is nested too deep") from None
+
+
+def _recipe(plain: dict[str, Any]) -> Recipe:
+    return Recipe(
+        tuple(str(path) for path in plain.get("inputs", ())),
+        str(plain.get("input_format", "auto")),
+        str(plain.get("columns", "")),
+    )
 
 
 def read(folder: Path) -> Manifest:
@@ -160,34 +230,33 @@ def read(folder: Path) -> Manifest:
     Raises CollectionError where there is none, CollectionDamagedError where it
     cannot be read.
     """
+    return read_file(folder, folder / NAME)
+
+
+def read_file(folder: Path, path: Path) -> Manifest:
+    """Return the manifest at `path` of the collection in `folder`; raises as `read`."""
     try:
-        text = (folder / NAME).read_text("utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise errors.CollectionDamagedError(str(folder), f"{path.name} is larger than any is")
+        text = content.decode("utf-8")
     except (FileNotFoundError, NotADirectoryError):
-        raise errors.CollectionError(f"{folder} holds no collection: it has no {NAME}.") from None
+        raise errors.CollectionError(_nothing_there(folder)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise errors.CollectionDamagedError(
-            str(folder), f"{NAME} cannot be read: {error}"
+            str(folder), f"{path.name} cannot be read: {error}"
         ) from error
     return parse(text, str(folder))
 
 
-def check_files(folder: Path, manifest: Manifest, *, all_hashes: bool = False) -> Iterator[str]:
-    """Yield a sentence for each file that is missing or differs from the manifest.
-
-    Sizes are always compared, hashes of files over SMALL_BYTES only with `all_hashes`.
-    """
-    for entry in manifest.files():
-        path = folder / entry.path
-        try:
-            size = path.stat().st_size
-            if size != entry.size:
-                yield f"{entry.path} has {size} bytes instead of {entry.size}"
-            elif (all_hashes or size <= SMALL_BYTES) and sha256(path) != entry.sha256:
-                yield f"{entry.path} differs from its checksum"
-        except FileNotFoundError:
-            yield f"{entry.path} is missing"
-        except OSError as error:
-            yield f"{entry.path} cannot be read: {error.strerror or error}"
+def _nothing_there(folder: Path) -> str:
+    if folder.is_dir():
+        return f"{folder} holds no collection: it has no {NAME}."
+    return (
+        f"{folder} holds no collection: the folder is not there. It was moved or removed, or its "
+        "drive is gone."
+    )
 
 
 def sha256(path: Path) -> str:

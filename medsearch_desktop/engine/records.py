@@ -66,7 +66,7 @@ def from_plain(plain: dict[str, Any], thumbs: str) -> cases.Case:
         ref = cases.ImageRef(
             image["path"], image["frame"], image["sop"], cases.Region(*region) if region else None
         )
-        thumbnail = cases.Thumbnail(thumbs, *place) if place else None
+        thumbnail = cases.Thumbnail(thumbs, *place) if place and thumbs else None
         images.append(cases.CaseImage(ref, image["text"], tuple(image["labels"]), thumbnail))
     return cases.Case(
         case_id=plain["id"],

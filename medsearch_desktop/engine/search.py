@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from medsearch_desktop import queries
+from medsearch_desktop import errors, queries
 from medsearch_desktop.engine import answers, asking, ranking, snapshot, views
 from medsearch_desktop.imaging import isolated
 
@@ -50,9 +51,10 @@ def search(
     """Yield the answer; for volumes first a quick one, then the complete one.
 
     The last has `complete=True`. `encoder_for` returns the encoder of a
-    collection's card or raises EncoderError: such a collection is searched by
-    words only, and a notice says so. Raises InputError for what cannot be
-    read or understood, EncoderError when nothing is left to search by.
+    collection's card or raises EncoderError: such a collection, and one whose
+    vectors are damaged, is searched by words only, and a notice says so.
+    Raises InputError for what cannot be read or understood, EncoderError or
+    CollectionDamagedError when nothing is left to search by.
     """
     for step in steps(query, collections, encoder_for, readers):
         if isinstance(step, queries.Results):
@@ -83,6 +85,35 @@ def steps(
         yield work.answer(ticket, complete=True)
 
 
+def opened(
+    paths: Sequence[str], open_one: Callable[[str], snapshot.Collection]
+) -> tuple[list[snapshot.Collection], list[str]]:
+    """Return the collections that can be opened, and a sentence for each that cannot.
+
+    Raises the first error when none can.
+    """
+    found: list[snapshot.Collection] = []
+    refused: list[errors.CollectionError] = []
+    for path in paths:
+        try:
+            found.append(open_one(path))
+        except errors.CollectionError as error:
+            refused.append(error)
+    if refused and not found:
+        raise refused[0]
+    return found, [f"Not searched: {error} {error.action}" for error in refused]
+
+
+def with_notices(
+    given: Iterator[queries.Results | Step], notices: Sequence[str]
+) -> Iterator[queries.Results | Step]:
+    """Yield what `steps` yields, with these sentences before those of each answer."""
+    for step in given:
+        if isinstance(step, queries.Results) and notices:
+            step = dataclasses.replace(step, notices=(*notices, *step.notices))
+        yield step
+
+
 class _Work:
     """One query at work: what is asked, what has been encoded, and what it took."""
 
@@ -103,10 +134,9 @@ class _Work:
             self._encoders = asking.Encoders(
                 collections if asks_vectors else (), encoder_for, memory
             )
-        is_lost = asks_vectors and not self._encoders.digests and collections
+        is_lost = asks_vectors and not self._encoders.digests and self._encoders.left_out
         if is_lost and all(isinstance(t, asking.PICTURED) for t in query.terms):
-            assert self._encoders.left_out is not None
-            raise self._encoders.left_out
+            raise is_lost
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -125,7 +155,17 @@ class _Work:
                 if isinstance(term, queries.TextTerm):
                     self._vectors[term] = self._encoders.text(term)
                 elif isinstance(term, queries.ImageTerm) and self._encoders.digests:
-                    self._vectors[term] = self._encoders.image(term, readers)
+                    with self._words_go_on():
+                        self._vectors[term] = self._encoders.image(term, readers)
+
+    @contextlib.contextmanager
+    def _words_go_on(self) -> Iterator[None]:
+        """Let the words of a query be answered where the last encoder fails at its pictures."""
+        try:
+            yield
+        except errors.EncoderError:
+            if not any(isinstance(term, queries.TextTerm) for term in self._query.terms):
+                raise
 
     def encode_volumes(
         self, readers: isolated.Readers, ticket: int, cancelled: Callable[[], bool]
@@ -141,7 +181,8 @@ class _Work:
         progress: dict[queries.VolumeTerm, tuple[int, int]] = {}
         while batches:
             for term, batch in list(batches.items()):
-                with self._timed("encode"):
+                step = None
+                with self._timed("encode"), self._words_go_on():
                     step = next(batch, None)
                 if step is None:
                     del batches[term]
@@ -184,6 +225,7 @@ class _Work:
             hits, facets, total = found.hits(fused, self._query.limit)
         if self._query.min_strength is not None:
             found.notices.append("Strengths are not calibrated: no lowest strength is applied.")
+        worked_around = [one.notice for one in self._collections if one.notice]
         return queries.Results(
             ticket=ticket,
             hits=hits,
@@ -192,7 +234,7 @@ class _Work:
             complete=complete,
             fingerprint=found.fingerprint(self._query),
             took_ms=tuple((stage, round(spent, 3)) for stage, spent in self._took.items()),
-            notices=tuple(dict.fromkeys((*self._encoders.notices, *found.notices))),
+            notices=tuple(dict.fromkeys((*worked_around, *self._encoders.notices, *found.notices))),
             encoder="+".join(dict.fromkeys(c.manifest.encoder.digest for c in self._collections)),
         )
 

@@ -1,9 +1,8 @@
-"""Collection: one generation of a collection, opened for reading, and its checks."""
+"""Collection: one generation of a collection, opened for reading."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -74,16 +73,21 @@ class Collection:
     """One generation of a collection, opened for reading.
 
     A `place` is the number of a case within the collection; it stays the same
-    in later generations. Use from one thread at a time.
+    in later generations. `notice` is "", or a sentence about damage that was
+    worked around. Use from one thread at a time.
     """
 
-    def __init__(self, path: Path, described: manifest.Manifest, stamp: tuple[int, ...]) -> None:
-        self.path, self.manifest, self._stamp = path, described, stamp
+    def __init__(
+        self, path: Path, described: manifest.Manifest, without: frozenset[str] = frozenset()
+    ) -> None:
+        """Map the files but those in `without`, vectors and pictures that are damaged."""
+        self.path, self.manifest, self._stamp = path, described, stamp(path)
+        self.notice = ""
         self._filtered: dict[tuple[queries.Filter, ...], Kept] = {}
         with contextlib.ExitStack() as opened:
             self._segments: dict[int, segments.Segment] = {}
             for entry in described.segments:
-                segment = segments.Segment(path, entry, described.encoder.dimension)
+                segment = segments.Segment(path, entry, described.encoder.dimension, without)
                 opened.callback(segment.close)
                 self._segments[entry.number] = segment
             self.words = words.WordIndex.open(path / described.words_folder)
@@ -102,7 +106,12 @@ class Collection:
 
     def is_current(self) -> bool:
         """Tell whether the folder still holds the generation that was opened."""
-        return _stamp(self.path) == self._stamp
+        return stamp(self.path) == self._stamp
+
+    @property
+    def has_vectors(self) -> bool:
+        """Tell whether anything in it can be found by vectors."""
+        return any(s.images is not None or s.texts is not None for s in self._segments.values())
 
     def kept(self, filters: Sequence[queries.Filter]) -> Kept | None:
         """Return the cases that pass all `filters`, None when there are no filters.
@@ -182,15 +191,17 @@ class Collection:
 
     def place(self, case_id: str) -> int | None:
         """Return the place of a case, None when the collection has no such case."""
-        for segment in self._segments.values():
-            if (row := segment.row(case_id)) is not None:
-                return (segment.number << ROW_BITS) + row
+        with self._told():
+            for segment in self._segments.values():
+                if (row := segment.row(case_id)) is not None:
+                    return (segment.number << ROW_BITS) + row
         return None
 
     def case(self, place: int) -> cases.Case:
-        """Return the case at a place."""
+        """Return the case at a place; raises CollectionDamagedError where it is none."""
         segment, row = self._at(place)
-        return segment.case(row)
+        with self._told():
+            return segment.case(row)
 
     def vectors_of(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the image vectors (n, d) and text vectors (m, d) of a case; n or m may be 0."""
@@ -221,8 +232,21 @@ class Collection:
 
     def all_cases(self) -> Iterator[cases.Case]:
         """Yield every case, in the order of the collection."""
-        for segment in self._segments.values():
-            yield from segment.all_cases()
+        with self._told():
+            for segment in self._segments.values():
+                yield from segment.all_cases()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what a case that makes no sense raises into CollectionDamagedError."""
+        try:
+            yield
+        except (ValueError, KeyError, TypeError, AttributeError, sqlite3.Error) as error:
+            reason = f"a case in cases.db cannot be understood ({type(error).__name__})"
+            raise errors.CollectionDamagedError(str(self.path), reason) from error
+        except RecursionError:
+            reason = "a case in cases.db is nested too deep"
+            raise errors.CollectionDamagedError(str(self.path), reason) from None
 
     def _at(self, place: int) -> tuple[segments.Segment, int]:
         return self._segments[place >> ROW_BITS], place & 0xFFFFFFFF
@@ -234,54 +258,10 @@ def _count(counter: Counter[str], codes: np.ndarray, names: list[str]) -> None:
             counter[names[code]] += count
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
+def stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever another generation of the collection at `path` is published."""
     try:
         found = (path / manifest.NAME).stat()
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def open_collection(path: str | os.PathLike[str]) -> Collection:
-    """Open the current generation of the collection in the folder `path`.
-
-    Sizes of all files and the checksums of the small ones are compared first.
-    Raises CollectionDamagedError that names the file, or CollectionError when
-    the folder holds none.
-    """
-    folder = Path(path)
-    while True:
-        stamp = _stamp(folder)
-        described = manifest.read(folder)
-        try:
-            for problem in manifest.check_files(folder, described):
-                raise errors.CollectionDamagedError(str(folder), problem)
-            return Collection(folder, described, stamp)
-        except errors.CollectionDamagedError:
-            # A writer may have removed this generation after publishing newer ones.
-            if _stamp(folder) == stamp:
-                raise
-        except (OSError, ValueError, KeyError, sqlite3.Error) as error:
-            if _stamp(folder) == stamp:
-                raise errors.CollectionDamagedError(str(folder), str(error)) from error
-
-
-def verify(path: str | os.PathLike[str]) -> list[str]:
-    """Check every file, count and case of a collection; return a sentence for each problem.
-
-    Raises CollectionError when the folder holds no collection at all.
-    """
-    folder = Path(path)
-    described = manifest.read(folder)
-    problems = list(manifest.check_files(folder, described, all_hashes=True))
-    if problems:
-        return problems
-    try:
-        with open_collection(folder) as opened:
-            listed = sum(1 for _ in opened.all_cases())
-            for name, count in (("cases.db", listed), ("the words index", opened.words.count())):
-                if count != described.counts.cases:
-                    problems.append(f"{name} has {count} cases instead of {described.counts.cases}")
-    except errors.CollectionError as error:
-        problems.append(str(error))
-    return problems

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-# A flat index file is this much larger than its codes at most (header and trailer of FAISS).
-_HEADER_BYTES = 512
+# What stands before the codes of a flat index file: the index (four letters, numbers a vector,
+# vectors, two unused, is trained, metric), its quantizer (type, range, its argument, numbers a
+# vector, bytes a code, length of its table), and the length of the codes.
+# Source: faiss/impl/index_write.cpp, write_index_header and write_ScalarQuantizer.
+_HEADER = struct.Struct("<4siqqq?i iifQQQ Q")
 _ADD_ROWS = 16384
 
 
@@ -46,8 +50,7 @@ class VectorIndex:
         import faiss
 
         faiss.omp_set_num_threads(1)
-        codes = count * dimension * 2
-        if not codes <= path.stat().st_size <= codes + _HEADER_BYTES:
+        if not _is_ours(path, count, dimension):
             raise ValueError(f"{path.name} is not {count} vectors of {dimension} numbers")
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -90,3 +93,21 @@ class VectorIndex:
         wanted = np.ascontiguousarray(rows, dtype=np.int64)
         found: np.ndarray = self._index.reconstruct_batch(wanted)
         return found
+
+
+def _is_ours(path: Path, count: int, dimension: int) -> bool:
+    """Tell whether a file is as long and begins as it must, before FAISS believes its numbers."""
+    import faiss
+
+    codes = count * dimension * 2
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size)
+    if len(head) < _HEADER.size or path.stat().st_size != _HEADER.size + codes:
+        return False
+    letters, numbers, rows, _, _, is_trained, metric, *quantizer = _HEADER.unpack(head)
+    kind, _, _, width, code, table, length = quantizer
+    return bool(
+        (letters, numbers, rows, is_trained) == (b"IxSQ", dimension, count, True)
+        and (metric, kind) == (faiss.METRIC_INNER_PRODUCT, faiss.ScalarQuantizer.QT_fp16)
+        and (width, code, table, length) == (dimension, 2 * dimension, 0, codes)
+    )

@@ -68,6 +68,8 @@ def matching_series(
         if isinstance(item, study.Refused):
             refused = refused or item.reason
             continue
+        if not item.is_complete:
+            continue
         found += [(item, series) for series in item.series]
     if term.series_uid:
         found = [f for f in found if term.series_uid in (f[1].series_uid, f[1].key)]
@@ -133,20 +135,31 @@ def render_series(
 ) -> Iterator[tuple[cases.ImageRef, np.ndarray]]:
     """Yield `count` slices of a series as uint8 (h, w, 3), read in batches, in `spread` order.
 
-    Ends early once `cancelled`.
+    Slices that cannot be read are left out; raises UnreadableFileError when
+    none can. Ends early once `cancelled`.
     """
+    fault: errors.UnreadableFileError | None = None
+    is_any = False
     order = spread(volume_slices(series, count))
     steps = [order[:FIRST_SLICES]]
     steps += [order[k : k + _BATCH] for k in range(FIRST_SLICES, len(order), _BATCH)]
     for wanted in steps:
         if not wanted:
             continue
-        loaded = readers.load(series, indices=sorted(wanted), cancelled=cancelled)
-        if not loaded.ready.all():
+        try:
+            loaded = readers.load(series, indices=sorted(wanted), cancelled=cancelled)
+        except errors.UnreadableFileError as error:
+            fault = fault or error
+            continue
+        if len(loaded.faults) < np.count_nonzero(~loaded.ready):
             return
         planes = {index: plane for plane, index in enumerate(loaded.indices)}
         for index in wanted:
-            yield series.slices[index], slice_image(loaded, planes[index])
+            if loaded.ready[planes[index]]:
+                is_any = True
+                yield series.slices[index], slice_image(loaded, planes[index])
+    if fault is not None and not is_any:
+        raise fault
 
 
 def pooled(vectors: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ _HEAP_BYTES = 64_000_000
 # Ties at the end of a ranking are resolved by asking on, up to this many rows.
 _TIE_ROWS = 20_000
 _MOST_WORDS = 200
+_MOST_META_BYTES = 16 << 20
 _WORD = re.compile(r"\w+")
 
 # What a reader may type for a DICOM modality code (PS3.3 C.7.3.1.1.1) or one of our origins.
@@ -126,6 +127,22 @@ def _labels(case: cases.Case) -> Iterable[str]:
         yield from image.labels
 
 
+def _index(folder: Path) -> Any:
+    """Open an index with tantivy; ValueError when it is none or has other fields than ours."""
+    import tantivy
+
+    try:
+        index = tantivy.Index.open(str(folder))
+        for field in (*FIELDS, "keys"):
+            tantivy.Query.term_query(index.schema, field, "a", "basic")
+        tantivy.Query.term_query(index.schema, "place", 1, "basic")
+    except (KeyboardInterrupt, SystemExit, ValueError):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of a Rust library is no Exception
+        raise ValueError(f"the words index cannot be opened: {type(error).__name__}") from None
+    return index
+
+
 class WordIndex:
     """Finds cases by words. What a user types is never read as query syntax."""
 
@@ -137,10 +154,11 @@ class WordIndex:
     @staticmethod
     def open(folder: Path) -> WordIndex:
         """Map the index in `folder`, which may be read-only; ValueError if it is none."""
-        import tantivy
-
+        meta = folder / "meta.json"
+        if not meta.is_file() or meta.stat().st_size > _MOST_META_BYTES:
+            raise ValueError("the words index has no meta.json, or one larger than any is")
         try:
-            return WordIndex(tantivy.Index.open(str(folder)))
+            return WordIndex(_index(folder))
         except ValueError as error:
             if "lock" not in str(error).lower():
                 raise
@@ -150,7 +168,7 @@ class WordIndex:
         for path in folder.iterdir():
             if not path.name.endswith(".lock"):
                 (Path(links.name) / path.name).symlink_to(path.absolute())
-        return WordIndex(tantivy.Index.open(links.name), links)
+        return WordIndex(_index(Path(links.name)), links)
 
     def close(self) -> None:
         """Unmap the index; it cannot be asked again."""

@@ -188,6 +188,8 @@ class WorkerClient:
         """Fail what was asked and end the listener; the next `send` starts another."""
         with self._lock:
             search, self._search = self._search, None
+            # What ended the process twice is not asked of the next one before it is asked anew.
+            self._prepare = None
             self._is_listening = False
         ticket = search.ticket if search is not None else None
         self._on_message(messages.Failed(ticket, errors.WorkerLostError(reason)))

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from medsearch_desktop import errors, logs, queries, settings
-from medsearch_desktop.engine import asking, devices, search, snapshot
+from medsearch_desktop.engine import asking, damage, devices, generations, search, snapshot
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
-from medsearch_desktop.worker import messages
+from medsearch_desktop.worker import checking, messages
 
 _log = logging.getLogger(__name__)
 
@@ -30,6 +30,17 @@ _LAST_WAIT_S = 5.0
 _Steps = Iterator[queries.Results | search.Step]
 
 
+@dataclass(frozen=True)
+class _Damaged:
+    """Told by the checker to the working thread: a file of an opened collection is damaged."""
+
+    path: str
+    problem: damage.Problem
+
+
+_Message = messages.FromWindow | _Damaged
+
+
 @dataclass(order=True)
 class _Job:
     """One thing to do; jobs of one priority are done newest ticket first."""
@@ -37,7 +48,7 @@ class _Job:
     priority: int
     newest_first: int
     order: int
-    message: messages.FromWindow = field(compare=False)
+    message: _Message = field(compare=False)
     steps: _Steps | None = field(compare=False, default=None)
 
 
@@ -50,7 +61,7 @@ class _Queue:
         self._is_there = threading.Condition()
         self._newest = -1
 
-    def put(self, message: messages.FromWindow, steps: _Steps | None = None) -> None:
+    def put(self, message: _Message, steps: _Steps | None = None) -> None:
         """Add a message, or what is left of one that has begun."""
         ticket = message.ticket if isinstance(message, messages.Search) else 0
         priority = _REFINE
@@ -77,7 +88,7 @@ class _Queue:
                         return job
                 self._is_there.wait()
 
-    def is_old(self, message: messages.FromWindow) -> bool:
+    def is_old(self, message: _Message) -> bool:
         """Tell whether a message is a question that a newer one has replaced."""
         return isinstance(message, messages.Search) and message.ticket < self._newest
 
@@ -91,8 +102,12 @@ class Worker:
         self._readers = isolated.Readers(1)
         self._collections: dict[str, snapshot.Collection] = {}
         self._encoders: dict[str, base.Encoder] = {}
+        # What the checker found, by the folder's stamp: copied anew, it is looked at anew.
+        self._damages: dict[tuple[str, tuple[int, ...]], list[damage.Problem]] = {}
+        self._checker = checking.Checker(lambda *found: self._queue.put(_Damaged(*found)))
         self._memory = asking.Memory()
         self._device = _wanted_device(folders)
+        self._told_device = ""
 
     def run(self) -> None:
         """Work until told to stop or until the window is gone."""
@@ -100,10 +115,11 @@ class Worker:
         listener.start()
         try:
             self._readers.warm()
-            self._send(messages.Ready(devices.described(self._device)))
+            self._tell_device(devices.described(self._device))
             while not isinstance((job := self._queue.get()).message, messages.Stop):
                 self._do(job)
         finally:
+            self._checker.close()
             self._readers.close()
             for collection in self._collections.values():
                 collection.close()
@@ -127,6 +143,12 @@ class Worker:
         with contextlib.suppress(OSError):
             self._connection.send(message)
 
+    def _tell_device(self, described: str) -> None:
+        """Tell what questions run on, when it is another device than was told last."""
+        if described != self._told_device:
+            self._told_device = described
+            self._send(messages.Ready(described))
+
     def _do(self, job: _Job) -> None:
         try:
             if isinstance(job.message, messages.Search):
@@ -134,6 +156,8 @@ class Worker:
             elif isinstance(job.message, messages.Prepare):
                 for path in job.message.collections:
                     self._prepare(path)
+            elif isinstance(job.message, _Damaged):
+                self._leave_damaged(job.message)
         except errors.MedsearchError as error:
             self._fail(job, error)
         except (KeyboardInterrupt, SystemExit):
@@ -152,7 +176,7 @@ class Worker:
     def _search(self, message: messages.Search, steps: _Steps | None) -> None:
         """Do one step of a question and queue what is left of it."""
         if steps is None:
-            opened = [self._opened(path) for path in message.query.collections]
+            opened, notices = search.opened(message.query.collections, self._opened)
             steps = search.steps(
                 message.query,
                 opened,
@@ -162,7 +186,10 @@ class Worker:
                 memory=self._memory,
                 cancelled=lambda: self._queue.is_old(message),
             )
+            steps = search.with_notices(steps, notices)
         step = next(steps, None)
+        if any(self._has_left(encoder) for encoder in self._encoders.values()):
+            self._tell_device("CPU")
         if step is None:
             return
         if isinstance(step, search.Step):
@@ -185,8 +212,8 @@ class Worker:
         try:
             encoder = self._encoder(card)
             base.check_fits(card, encoder.card)
-            card, device = encoder.card, encoder.card.device
             _warm_up(encoder)
+            card, device = encoder.card, encoder.card.device
         except errors.MedsearchError as error:
             problem = error
         self._send(
@@ -198,10 +225,28 @@ class Worker:
                 encoder_digest=described.encoder.digest,
                 encoder_limits=card.limits,
                 device=device,
+                notice=opened.notice,
             )
         )
         if problem is not None:
             self._send(messages.Failed(None, problem, path))
+        self._checker.check(path, described)
+
+    def _leave_damaged(self, found: _Damaged) -> None:
+        """Tell of damage that the checker found, and open what is sound in its place."""
+        known = self._collections.pop(found.path, None)
+        if known is None:
+            return
+        known.close()
+        key = (found.path, snapshot.stamp(Path(found.path)))
+        self._damages.setdefault(key, []).append(found.problem)
+        error = errors.CollectionDamagedError(found.path, str(found.problem))
+        self._send(messages.Failed(None, error, found.path))
+        self._prepare(found.path)
+
+    def _has_left(self, encoder: base.Encoder) -> bool:
+        """Tell whether an encoder that began on a GPU has gone over to the CPU."""
+        return getattr(encoder, "has_left_device", False) is True
 
     def _opened(self, path: str) -> snapshot.Collection:
         """Return the newest generation of a collection, opened once."""
@@ -211,7 +256,8 @@ class Worker:
                 return known
             known.close()
             del self._collections[path]
-        self._collections[path] = snapshot.open_collection(path)
+        damages = self._damages.get((path, snapshot.stamp(Path(path))), ())
+        self._collections[path] = generations.open_collection(path, damages)
         return self._collections[path]
 
     def _encoder(self, card: base.EncoderCard) -> base.Encoder:
@@ -243,10 +289,11 @@ def _warm_up(encoder: base.Encoder) -> None:
 
 def main(connection: Any, home: str) -> None:
     """Run in a process of its own, at the other end of `connection`."""
+    settings.private()
     settings.offline()
-    os.umask(0o077)
     folders = settings.folders(home)
     logs.start(Path(folders.logs), "worker")
+    logs.watch()
     try:
         Worker(connection, folders).run()
     finally:

@@ -258,13 +258,20 @@ def test_that_a_missing_or_short_file_is_named_at_opening(written: Path) -> None
     for path in every_file(written):
         content = path.read_bytes()
         path.write_bytes(content[:-1])
-        with pytest.raises(errors.CollectionDamagedError, match=path.name):
-            collection.open_collection(written)
+        assert path.name in told_at_opening(written)
         path.unlink()
-        with pytest.raises(errors.CollectionDamagedError, match="missing"):
-            collection.open_collection(written)
+        assert f"{path.name} is missing" in told_at_opening(written)
         path.write_bytes(content)
     collection.open_collection(written).close()
+
+
+def told_at_opening(folder: Path) -> str:
+    """Return what opening a damaged collection says, as an error or a notice."""
+    try:
+        with collection.open_collection(folder) as opened:
+            return opened.notice
+    except errors.CollectionDamagedError as error:
+        return str(error)
 
 
 @pytest.mark.parametrize(
@@ -280,6 +287,8 @@ def test_that_a_missing_or_short_file_is_named_at_opening(written: Path) -> None
 )
 def test_that_a_manifest_that_makes_no_sense_is_damaged(written: Path, change: dict) -> None:
     plain = json.loads((written / "manifest.json").read_text())
+    for key in ("sha256", "recipe"):
+        del plain[key]
     (written / "manifest.json").write_text(json.dumps(plain | change))
     with pytest.raises(errors.CollectionDamagedError, match=r"manifest\.json"):
         collection.open_collection(written)
@@ -287,6 +296,7 @@ def test_that_a_manifest_that_makes_no_sense_is_damaged(written: Path, change: d
 
 def test_that_a_newer_format_is_refused_with_a_sentence(written: Path) -> None:
     plain = json.loads((written / "manifest.json").read_text())
+    del plain["sha256"]
     (written / "manifest.json").write_text(json.dumps(plain | {"format": 2}))
     with pytest.raises(errors.CollectionError, match="has format 2"):
         collection.open_collection(written)

@@ -119,7 +119,7 @@ def test_that_a_full_disk_leaves_the_old_generation_and_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(errors.CollectionError, match="No space left"):
+    with pytest.raises(errors.DiskFullError, match="The disk is full"):
         toy_collection.write(tmp_path / "c", range(5, 9))
     monkeypatch.undo()
     assert ids(tmp_path / "c") == names(range(5))

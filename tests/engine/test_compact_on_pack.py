@@ -8,7 +8,7 @@ import pytest
 
 from indexer import cli
 from medsearch_desktop import queries
-from medsearch_desktop.engine import search, snapshot
+from medsearch_desktop.engine import generations, search, snapshot
 from medsearch_desktop.engine.encoders import base, compact
 from medsearch_desktop.imaging import isolated
 
@@ -31,7 +31,7 @@ def collection(
     manifests = [str(pack / source / "manifest.csv") for source in _SOURCES]
     quiet = ["--quiet", "--home", str(folder / "home")]
     assert cli.main(["build", *manifests, "--out", str(folder / "three"), *quiet]) == 0
-    with snapshot.open_collection(folder / "three") as opened:
+    with generations.open_collection(folder / "three") as opened:
         yield opened
 
 

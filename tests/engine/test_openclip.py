@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from medsearch_desktop import errors
+from medsearch_desktop.engine import devices
 from medsearch_desktop.engine.encoders import base, openclip, torchvision_shim
 
 CLIP = {
@@ -166,6 +167,37 @@ def test_that_a_full_device_halves_the_batch_and_a_batch_of_one_fails_with_a_sen
     most = 0
     with pytest.raises(errors.DeviceMemoryError):
         encoder.encode_images(pictures)
+
+
+def test_that_a_full_gpu_is_left_for_the_cpu_once_and_told_once(
+    clip_folder: Path, pictures: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fake device: whatever lies on it finds no memory, even alone."""
+    import open_clip
+    import torch
+
+    wanted = openclip.OpenClip(clip_folder, device="cpu").encode_images(pictures)
+    encode, seen = open_clip.CLIP.encode_image, []
+
+    def full(self: object, fed: torch.Tensor, normalize: bool) -> torch.Tensor:
+        seen.append(fed.device.type)
+        if fed.device.type == "meta":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return encode(self, fed, normalize=normalize)
+
+    monkeypatch.setattr(open_clip.CLIP, "encode_image", full)
+    monkeypatch.setattr(open_clip.CLIP, "to", lambda self, device: self)
+    monkeypatch.setattr(devices, "choose", lambda name, device: torch.device("meta"))
+    encoder = openclip.OpenClip(clip_folder, device="cuda")
+    assert encoder.card.device == "meta"
+    assert np.allclose(encoder.encode_images(pictures), wanted, atol=1e-5)
+    assert seen[-1] == "cpu"
+    assert set(seen[:-1]) == {"meta"}
+    assert encoder.card.device == "cpu"
+    assert encoder.has_left_device
+    (told,) = base.taken_notices(encoder)
+    assert "goes on on the CPU" in told
+    assert base.taken_notices(encoder) == []
 
 
 def test_that_other_weights_or_another_preprocessing_change_the_digest(

@@ -67,5 +67,5 @@ def test_that_a_file_of_another_size_is_refused(
 
 def test_that_a_file_that_is_no_index_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(bytes(100 * 48 + 60))
-    with pytest.raises(ValueError, match="no vector index"):
+    with pytest.raises(ValueError, match="is not 100 vectors"):
         vectors.VectorIndex.open(tmp_path / "x", 100, 24)

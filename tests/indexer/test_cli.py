@@ -298,9 +298,15 @@ def test_that_a_damaged_collection_gives_status_4_and_names_the_file(run: Any, t
     status, report = run("verify", out)
     assert (status, report["ok"]) == (4, False)
     assert "thumbs.bin" in report["problems"][0]
-    thumbs.unlink()
+    for command in (("search", out, "--text", "x"), ("stats", out)):
+        status, report = run(*command)
+        assert status == 0
+        assert "thumbs.bin differs from its checksum" in report["notices"][0]
+    next(out.glob("segments/*/cases.db")).unlink()
     status, report = run("search", out, "--text", "x")
     assert (status, report["error"]["type"]) == (4, "CollectionDamagedError")
+    assert "cases.db is missing" in report["error"]["message"]
+    assert run("repair", out)[0] == 4
 
 
 def test_that_a_dry_run_counts_and_writes_nothing(run: Any, table: Path) -> None:

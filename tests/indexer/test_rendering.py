@@ -107,7 +107,7 @@ def test_that_blank_slices_of_a_volume_give_no_vector_to_a_query(
     phantoms.write_ct_series(tmp_path / "ct", slices=20, formula=headed)
     encoder = toy_encoder.ToyEncoder()
     described = types.SimpleNamespace(encoder=encoder.card, name="toy")
-    collections: Any = [types.SimpleNamespace(manifest=described)]
+    collections: Any = [types.SimpleNamespace(manifest=described, notice="")]
     encoders = asking.Encoders(collections, lambda _: encoder, asking.Memory())
     *_, (vectors, done, total) = asking.volume_batches(
         queries.VolumeTerm(str(tmp_path / "ct")), encoders, readers

@@ -8,7 +8,7 @@ import importlib.metadata
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,6 +30,8 @@ BUILT_IN = {"compact": "models/compact"}
 # The name of one more encoder, "module:class", for the tests of this program: the class is called
 # without arguments. Any other name of that form is refused, because names come out of manifests.
 TEST_ENCODER = "MEDSEARCH_TEST_ENCODER"
+
+_MOST_TOML_BYTES = 1 << 20
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -123,7 +125,8 @@ def load_folder(path: Path, *, device: str = "auto") -> Encoder:
     target = KINDS.get(model.kind)
     if target is None:
         raise errors.EncoderMissingError(model.name, f"its kind {model.kind!r} is not known")
-    encoder: Encoder = _imported(model.name, target)(path, device=device)
+    with told(model.name):
+        encoder: Encoder = _imported(model.name, target)(path, device=device)
     return encoder
 
 
@@ -135,6 +138,8 @@ def describe_folder(path: Path) -> ModelFolder:
     """
     name = path.absolute().name
     try:
+        if (path / "model.toml").stat().st_size > _MOST_TOML_BYTES:
+            raise errors.EncoderMissingError(name, "its model.toml is larger than any is")
         about = tomllib.loads((path / "model.toml").read_text("utf-8"))
     except FileNotFoundError:
         if (path / "open_clip_config.json").is_file():
@@ -142,7 +147,7 @@ def describe_folder(path: Path) -> ModelFolder:
         raise errors.EncoderMissingError(
             name, f"{path} holds neither model.toml nor open_clip_config.json"
         ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise errors.EncoderMissingError(name, f"its model.toml cannot be read: {error}") from error
     kind = str(about.get("kind", ""))
     return ModelFolder(path, str(about.get("name") or name), kind, tuple(about.items()))
@@ -181,6 +186,19 @@ def check_fits(built_with: EncoderCard, loaded: EncoderCard) -> None:
         )
 
 
+def taken_notices(encoder: Encoder) -> list[str]:
+    """Return, once each, the sentences an encoder has about what it had to work around.
+
+    An encoder that has any keeps them in a list of the name `notices`.
+    """
+    kept = getattr(encoder, "notices", None)
+    if not isinstance(kept, list):
+        return []
+    taken = [str(sentence) for sentence in kept]
+    kept.clear()
+    return taken
+
+
 def _named_folders(name: str, models: Path) -> list[Path]:
     folders = [models / name]
     if name in BUILT_IN:
@@ -205,5 +223,29 @@ def _loaded(point: importlib.metadata.EntryPoint) -> Any:
 
 
 def _made(kind: Any) -> Encoder:
-    encoder: Encoder = kind()
+    with told(getattr(kind, "__name__", "plug-in")):
+        encoder: Encoder = kind()
     return encoder
+
+
+@contextlib.contextmanager
+def told(name: str) -> Iterator[None]:
+    """Turn whatever a library raises about a model into an EncoderError in its name.
+
+    Panics of Rust libraries (tokenizers) and errors of onnxruntime have no
+    class of ours to catch, some of them are no Exception.
+    """
+    try:
+        yield
+    except (errors.MedsearchError, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except MemoryError as error:
+        raise errors.DeviceMemoryError(name, "the memory is full") from error
+    except BaseException as error:
+        raise errors.EncoderError(name, first_line(error)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says first, short enough for a sentence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from medsearch_desktop import errors, settings
-from medsearch_desktop.engine.encoders import base
+from medsearch_desktop.engine.encoders import base, folders
 
 # Everything the vectors depend on, in the order in which it enters the digest.
 WEIGHTS = ("image.onnx", "text.onnx", "tokenizer.json", "heads.safetensors")
@@ -23,6 +24,9 @@ PREPROCESSING = "letterbox 224 bilinear gap 3 (v-127)/128; 128 tokens, mean; hea
 SIDE = 224
 _PIXEL_MEAN, _PIXEL_SCALE = 127.0, 128.0
 _MAX_TOKENS = 128
+# More than any of its files has; what is larger is not read.
+_MOST_BYTES = 512 << 20
+_MOST_TOKENIZER_BYTES = 16 << 20
 _BATCH = 8  # images a run: more gains nothing on a CPU and takes memory
 
 
@@ -41,7 +45,11 @@ class Compact:
         """Load from `folder` (default: the one we ship); `device` is always the CPU."""
         self._folder = folder or settings.resource("models/compact")
         sums = verified(self._folder)
-        plain = tomllib.loads((self._folder / "model.toml").read_text("utf-8"))
+        with base.told(self._folder.name):
+            plain = tomllib.loads((self._folder / "model.toml").read_text("utf-8"))
+            self._build(plain, sums, threads)
+
+    def _build(self, plain: dict[str, Any], sums: dict[str, str], threads: int) -> None:
         self._heads = Heads.read(self._folder / "heads.safetensors")
         if self._heads.dimension != plain["dimension"]:
             raise errors.EncoderError(
@@ -50,7 +58,7 @@ class Compact:
                 f"{self._heads.dimension}",
             )
         self._card = base.EncoderCard(
-            name=plain["name"],
+            name=str(plain["name"]),
             kind=plain["kind"],
             digest=digest(sums),
             dimension=self._heads.dimension,
@@ -81,6 +89,7 @@ class Trunks:
 
     def __init__(self, folder: Path, *, threads: int = 1) -> None:
         settings.offline()  # before the import, which starts telemetry
+        self._name = folder.name
         import onnxruntime
         import tokenizers
 
@@ -92,12 +101,12 @@ class Trunks:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         cpu = ["CPUExecutionProvider"]
         self._image: Any = onnxruntime.InferenceSession(
-            str(folder / "image.onnx"), options, providers=cpu
+            _network(folder / "image.onnx"), options, providers=cpu
         )
         self._text: Any = onnxruntime.InferenceSession(
-            str(folder / "text.onnx"), options, providers=cpu
+            _network(folder / "text.onnx"), options, providers=cpu
         )
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer = tokenizers.Tokenizer.from_str(_tokenizer(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MAX_TOKENS)
 
@@ -108,7 +117,8 @@ class Trunks:
         parts = [np.empty((0, 1280), np.float32)]
         for start in range(0, len(images), _BATCH):
             pixels = np.stack([_pixels(image) for image in images[start : start + _BATCH]])
-            parts += self._image.run(["features"], {"pixels": pixels})
+            with base.told(self._name):
+                parts += self._image.run(["features"], {"pixels": pixels})
         return np.concatenate(parts)
 
     def text_features(self, texts: Sequence[str]) -> np.ndarray:
@@ -119,13 +129,14 @@ class Trunks:
         """
         rows = [np.empty((0, 384), np.float32)]
         for text in texts:
-            ids = np.array([self._tokenizer.encode(text).ids], np.int64)
-            fed = {
-                "input_ids": ids,
-                "attention_mask": np.ones_like(ids),
-                "token_type_ids": np.zeros_like(ids),
-            }
-            (states,) = self._text.run(["last_hidden_state"], fed)
+            with base.told(self._name):
+                ids = np.array([self._tokenizer.encode(text).ids], np.int64)
+                fed = {
+                    "input_ids": ids,
+                    "attention_mask": np.ones_like(ids),
+                    "token_type_ids": np.zeros_like(ids),
+                }
+                (states,) = self._text.run(["last_hidden_state"], fed)
             rows.append(_unit(states[0].mean(axis=0, keepdims=True)))
         return np.concatenate(rows)
 
@@ -204,7 +215,9 @@ def verified(folder: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise errors.WeightsMissingError(name, f"{SUMS} cannot be read") from error
     sums = {file: sha for sha, _, file in (line.partition("  ") for line in lines)}
+    folders.check_sums_names(name, sums)
     for file in (*WEIGHTS, "model.toml"):
+        folders.check_file(folder, file, _MOST_BYTES, name)
         if file not in sums:
             raise errors.WeightsMissingError(name, f"{SUMS} does not name {file}")
         try:
@@ -215,6 +228,30 @@ def verified(folder: Path) -> dict[str, str]:
         if seen != sums[file]:
             raise errors.WeightsMissingError(name, f"{file} is not the file that {SUMS} names")
     return sums
+
+
+def _network(path: Path) -> bytes:
+    """Return the bytes of a network that lies whole in its file.
+
+    ONNX lets a tensor name another file by its `location`, anywhere on the
+    machine; ours do not, so that the letters alone are refused.
+    """
+    content = path.read_bytes()
+    if b"location" in content:
+        raise errors.EncoderError(path.parent.name, f"{path.name} asks for a file outside of it")
+    return content
+
+
+def _tokenizer(path: Path) -> str:
+    """Return a tokenizer of word pieces, which cannot make a text longer than it is."""
+    if path.stat().st_size > _MOST_TOKENIZER_BYTES:
+        raise errors.EncoderError(path.parent.name, f"{path.name} is larger than any is")
+    text = path.read_text("utf-8")
+    plain = json.loads(text)
+    kinds = [(plain.get(part) or {}).get("type") for part in ("model", "normalizer")]
+    if kinds != ["WordPiece", "BertNormalizer"]:
+        raise errors.EncoderError(path.parent.name, f"{path.name} is no tokenizer of word pieces")
+    return text
 
 
 def digest(sums: dict[str, str]) -> str:

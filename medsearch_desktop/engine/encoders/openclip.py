@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -38,6 +39,8 @@ class OpenClip:
         about = dict(described.about)
         parts = openclip_folder.read(folder, described.name)
         self._name = described.name
+        self.notices: list[str] = []
+        self.has_left_device = False
         self._device = devices.choose(described.name, device)
         self._model, self._transform, self._tokenizer = self._loaded(parts)
         self._pad = self._trimmed_pad(parts)
@@ -57,7 +60,7 @@ class OpenClip:
 
     @property
     def card(self) -> base.EncoderCard:
-        return self._card
+        return dataclasses.replace(self._card, device=str(self._device))
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, d), unit length, for uint8 (n, h, w, 3)."""
@@ -106,12 +109,29 @@ class OpenClip:
 
         is_memory = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
         if not is_memory:
-            raise errors.EncoderError(self._name, _first_line(error)) from error
-        if self._batch == 1:
+            raise errors.EncoderError(self._name, base.first_line(error)) from error
+        if self._batch == 1 and self._device.type == "cpu":
             raise errors.DeviceMemoryError(self._name, f"{self._device} is full") from error
+        if self._batch == 1:
+            self._go_on_on_cpu(self._model)
+            return
         self._batch //= 2
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _go_on_on_cpu(self, model: Any) -> None:
+        """Leave a device that has no room even for one picture, and say so."""
+        import torch
+
+        full, self._device = self._device, torch.device("cpu")
+        self._model, self._batch = model.to(self._device), _CPU_BATCH
+        self.has_left_device = True
+        if full.type == "cuda":
+            torch.cuda.empty_cache()
+        self.notices.append(
+            f"The memory of {full} is full: the encoder {self._name} goes on on the CPU, more "
+            "slowly. Close other programs that use the GPU and start again."
+        )
 
     def _trimmed_pad(self, parts: openclip_folder.Folder) -> int | None:
         """Return the padding token when cutting the padding off leaves the vectors the same.
@@ -150,12 +170,24 @@ class OpenClip:
                     image_resize_mode=parts.preprocess.get("resize_mode"),
                 )
             tokenizer = open_clip.get_tokenizer(f"local-dir:{parts.path}")
-            model = model.eval().requires_grad_(False).to(self._device)
+            model = self._moved(model.eval().requires_grad_(False))
         except torch.OutOfMemoryError as error:
             raise errors.DeviceMemoryError(self._name, f"{self._device} is full") from error
         except (RuntimeError, OSError, ValueError, TypeError, KeyError, AssertionError) as error:
-            raise errors.EncoderError(self._name, _first_line(error)) from error
+            raise errors.EncoderError(self._name, base.first_line(error)) from error
         return model, transform, tokenizer
+
+    def _moved(self, model: Any) -> Any:
+        """Return the model on its device, or on the CPU when that has no room for it."""
+        import torch
+
+        try:
+            return model.to(self._device)
+        except torch.OutOfMemoryError:
+            if self._device.type == "cpu":
+                raise
+            self._go_on_on_cpu(model)
+            return self._model
 
 
 @contextlib.contextmanager
@@ -184,8 +216,3 @@ def _registered(parts: openclip_folder.Folder) -> Iterator[str]:
 
 def _numbers(given: object) -> tuple[float, ...] | None:
     return tuple(float(n) for n in given) if isinstance(given, list | tuple) else None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medsearch_desktop import errors
+from medsearch_desktop.engine.encoders import folders
 
 CONFIG = "open_clip_config.json"
 SUMS = "SHA256SUMS"
@@ -29,6 +30,9 @@ _TOKENIZER = (
     "config.json",
 )
 _HEADER_LIMIT = 100 << 20
+# The largest published tokenizer has 17 MB, the largest model that a GPU of a reader holds 20 GB.
+_MOST_TEXT_BYTES = 64 << 20
+_MOST_WEIGHTS_BYTES = 64 << 30
 # Text towers of transformers that open_clip can build from a configuration.
 _TOWERS = frozenset(("bert", "roberta", "xlm-roberta", "mt5", "m2m_100"))
 
@@ -60,6 +64,10 @@ def read(path: Path, name: str) -> Folder:
     Raises WeightsMissingError for a missing or changed file, EncoderError for
     what cannot be understood or would run code of its own.
     """
+    for file in sorted(path.iterdir()):
+        most = _MOST_WEIGHTS_BYTES if file.suffix == ".safetensors" else _MOST_TEXT_BYTES
+        if file.suffix == ".safetensors" or file.name in (CONFIG, *_TOKENIZER):
+            folders.check_file(path, file.name, most, name)
     _check_sums(path, name)
     config = _json(path / CONFIG, name)
     model, preprocess = config.get("model_cfg"), config.get("preprocess_cfg", {})
@@ -150,15 +158,34 @@ def _shapes(weights: Path, name: str) -> dict[str, tuple[int, ...]]:
             if length > _HEADER_LIMIT:
                 raise ValueError("its header is too long")
             header = json.loads(file.read(length))
+            _check_extents(header, weights.stat().st_size - 8 - length)
         return {
             key: tuple(int(n) for n in entry["shape"])
             for key, entry in header.items()
             if key != "__metadata__"
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+        struct.error,
+    ) as error:
         raise errors.WeightsMissingError(
             name, f"{weights.name} is not a whole safetensors file"
         ) from error
+
+
+def _check_extents(header: dict[str, Any], size: int) -> None:
+    """Raise ValueError where a tensor lies outside the `size` bytes behind the header."""
+    for key, entry in header.items():
+        if key != "__metadata__":
+            begin, end = (int(n) for n in entry["data_offsets"])
+            if not 0 <= begin <= end <= size or min((*entry["shape"], 0)) < 0:
+                raise ValueError(f"{key} lies outside of the file")
 
 
 def _refuse_code(path: Path, name: str, model: dict[str, Any]) -> None:
@@ -177,14 +204,19 @@ def _check_sums(path: Path, name: str) -> None:
     """Compare the files with SHA256SUMS, where the folder has one."""
     if not (path / SUMS).is_file():
         return
-    for line in (path / SUMS).read_text("utf-8", "replace").splitlines():
-        expected, _, file = line.partition("  ")
-        if not file:
-            continue
-        if Path(file).name != file or not (path / file).is_file():
+    lines = (path / SUMS).read_text("utf-8", "replace").splitlines()
+    sums = {file: sha for sha, _, file in (line.partition("  ") for line in lines) if file}
+    folders.check_sums_names(name, sums)
+    listed = {file.removeprefix("./") for file in sums}
+    for file, expected in sums.items():
+        if not (path / file).is_file():
             raise errors.WeightsMissingError(name, f"{file} of its {SUMS} is missing")
         if _sha256(path / file) != expected:
             raise errors.WeightsMissingError(name, f"{file} differs from its checksum")
+    for found in sorted(path.iterdir()):
+        is_used = found.suffix == ".safetensors" or found.name in (CONFIG, *_TOKENIZER)
+        if is_used and found.name not in listed:
+            raise errors.WeightsMissingError(name, f"{SUMS} does not name {found.name}")
 
 
 def _json(path: Path, name: str) -> dict[str, Any]:
@@ -192,7 +224,7 @@ def _json(path: Path, name: str) -> dict[str, Any]:
         found = json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         raise errors.WeightsMissingError(name, f"{path.name} is missing") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.EncoderError(name, f"its {path.name} cannot be read") from error
     if not isinstance(found, dict):
         raise errors.EncoderError(name, f"its {path.name} holds no object")
