@@ -20,7 +20,7 @@ test:
 trial:
 	@$(PYTHON) packaging/install.py --for test
 	MEDSEARCH_TRIAL=1 $(V)/python -m pytest tests
-	@$(MAKE) --no-print-directory bench
+	@MEDSEARCH_TRIAL=1 $(MAKE) --no-print-directory bench
 
 lint:
 	$(V)/ruff check .

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO
 
-from PySide6.QtCore import QSettings, QSize, Qt, QTimer
+from PySide6.QtCore import (
+    QMessageLogContext,
+    QSettings,
+    QSize,
+    Qt,
+    QTimer,
+    QtMsgType,
+    qInstallMessageHandler,
+)
 from PySide6.QtWidgets import QApplication
 
 import medsearch_desktop
-from medsearch_desktop import settings
-from medsearch_desktop.gui import background, keeping, main_window, problems, theme
+from medsearch_desktop import errors, settings
+from medsearch_desktop.gui import background, instance, keeping, main_window, problems, theme
 
 if TYPE_CHECKING:
     from medsearch_desktop.gui import session
+
+_log = logging.getLogger(__name__)
 
 # A pasted picture that nothing kept needs stays this long in the scratch folder.
 _SCRATCH_DAYS = 30
@@ -39,11 +51,12 @@ class App:
     folders: settings.Folders
     chosen: settings.Settings
     parts: session.Parts | None = None
+    listener: instance.Listener | None = None
     is_closed: bool = False
 
     def start(self, options: argparse.Namespace) -> None:
         """Furnish the window and begin the work that it does not wait for."""
-        from medsearch_desktop.gui import drops, session
+        from medsearch_desktop.gui import session
 
         if self.is_closed:
             return
@@ -51,25 +64,61 @@ class App:
         self.parts.readers.warm()
         self.parts.worker.start()
         self.parts.library.load(tuple(options.collection))
-        scratch = self.folders.scratch
-        self.work.run(lambda: _sweep(scratch), then=lambda _: None, failed=lambda error: None)
-        if options.text:
-            self.parts.asking.ask_words(options.text)
-        if options.paths:
-            zone = drops.Zone.ADD if options.text else drops.Zone.FIND
-            self.parts.intake.take(drops.Dropped(paths=tuple(options.paths)), zone)
+        self.work.run(self._tidy, then=lambda _: None, failed=lambda error: None)
+        self._open(options.paths, options.text)
+
+    def listen(self, lock: IO[bytes]) -> None:
+        """Take what later starts of the program hand over."""
+        if not self.is_closed:
+            self.listener = instance.Listener(lock, self.folders.home, self.window)
+            self.listener.asked.connect(self.take)
+            self.listener.start()
+
+    def take(self, request: instance.Request) -> None:
+        """Come to the front, and take what another start of the program was given."""
+        if self.parts is None or self.is_closed:
+            return
+        self.window.setWindowState(self.window.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.window.raise_()
+        self.window.activateWindow()
+        if request.collections:
+            self.parts.library.load(tuple(map(Path, request.collections)))
+        self._open([Path(path) for path in request.paths], request.text)
+
+    def show_fault(self, kind: str) -> None:
+        """Say that something went wrong which nobody foresaw; the window goes on."""
+        if self.is_closed:
+            return
+        error = errors.MedsearchError(f"Something went wrong inside: {kind}.")
+        self.window.results.problems.show_error(error)
 
     def close(self) -> None:
         """Stop the worker, the readers, the threads and the shelf; twice changes nothing."""
         if self.is_closed:
             return
         self.is_closed = True
+        if self.listener is not None:
+            self.listener.close()
         if self.parts is not None:
             self.parts.library.close()
             self.parts.worker.close()
             self.parts.readers.close()
         self.work.close()
         self.shelf.close()
+
+    def _open(self, paths: Sequence[Path], text: str) -> None:
+        """Ask by words and open paths, as a drop on the viewer does."""
+        from medsearch_desktop.gui import drops
+
+        if text:
+            self.parts.asking.ask_words(text)
+        if paths:
+            zone = drops.Zone.ADD if text else drops.Zone.FIND
+            self.parts.intake.take(drops.Dropped(paths=tuple(paths)), zone)
+
+    def _tidy(self) -> None:
+        self.folders.narrow()
+        _sweep(self.folders.scratch)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -114,17 +163,70 @@ def keep_geometry(window: main_window.MainWindow, file: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the window until it is closed; returns the exit status."""
+    settings.private()
     settings.offline()
     options = parser().parse_args(argv)
     if options.home is not None:
         os.environ["MEDSEARCH_HOME"] = str(options.home.expanduser().absolute())
     folders = settings.folders()
+    notices: list[str] = []
     try:
         folders.make()
     except OSError as error:
-        sys.stderr.write(f"The data folder cannot be made: {error}\n")
+        problem = f"The data folder cannot be written: {error.strerror or error}."
+        if not folders.hold_data:
+            _say(sys.stderr, f"{problem} Choose another one with --home: {folders.home}")
+            return 1
+        notices.append(f"{problem} You can look and search; nothing is kept.")
+    try:
+        with _alone(folders, _request(options)) as lock, settings.temporary(folders):
+            return _run(options, folders, notices, lock)
+    except _HandedOverError:
+        _say(sys.stdout, "MedSearch Desktop is open already: it was handed over to that window.")
+        return 0
+    except instance.HungError as error:
+        _say(sys.stderr, str(error))
         return 1
-    chosen, notices = settings.load(folders.settings)
+
+
+def _say(stream: TextIO | None, sentence: str) -> None:
+    if stream is not None:  # a program without a terminal has none on Windows
+        stream.write(f"{sentence}\n")
+
+
+class _HandedOverError(Exception):
+    pass
+
+
+@contextlib.contextmanager
+def _alone(folders: settings.Folders, request: instance.Request) -> Iterator[IO[bytes] | None]:
+    """Hold the lock of the data folder; None where it cannot be written or knows no locks."""
+    try:
+        lock = instance.claim(folders.home, request)
+        if lock is None:
+            raise _HandedOverError
+    except OSError:
+        lock = None
+    with lock or contextlib.nullcontext():
+        yield lock
+
+
+def _request(options: argparse.Namespace) -> instance.Request:
+    return instance.Request(
+        tuple(str(path.expanduser().absolute()) for path in options.paths),
+        options.text,
+        tuple(str(path.expanduser().absolute()) for path in options.collection),
+    )
+
+
+def _run(
+    options: argparse.Namespace,
+    folders: settings.Folders,
+    notices: list[str],
+    lock: IO[bytes] | None,
+) -> int:
+    """Show the window, and furnish it after its first paint; returns the exit status."""
+    chosen, wrong = settings.load(folders.settings)
     QApplication.setHighDpiScaleFactorRoundingPolicy(
         Qt.HighDpiScaleFactorRoundingPolicy.PassThrough
     )
@@ -137,20 +239,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     app.window.closing.connect(lambda: keep_geometry(app.window, file))
     application.aboutToQuit.connect(app.close)
     app.window.show()
-    for notice in notices:
+    for notice in (*wrong, *notices):
         app.window.results.problems.show_problem(problems.Problem(problems.Kind.NOTICE, notice))
     # After the first paint: the window stands before processes are started.
-    QTimer.singleShot(0, lambda: _begin(app, options))
+    QTimer.singleShot(0, lambda: _begin(app, options, lock))
     status = application.exec()
     app.close()
+    _end_logs()
     return status
 
 
-def _begin(app: App, options: argparse.Namespace) -> None:
+def _begin(app: App, options: argparse.Namespace, lock: IO[bytes] | None) -> None:
     from medsearch_desktop import logs
 
     logs.start(app.folders.logs, "window")
-    app.start(options)
+    logs.watch(lambda kind: app.work.tell(app.show_fault, kind))
+    # A session's journal keeps what programs write to stderr: Qt's words go to the log instead.
+    qInstallMessageHandler(_note_message)
+    try:
+        app.start(options)
+    finally:  # a window that is not whole still comes forward, and is not opened twice
+        if lock is not None:
+            app.listen(lock)
+
+
+def _end_logs() -> None:
+    from medsearch_desktop import logs
+
+    qInstallMessageHandler(None)
+    logs.stop()
+
+
+def _note_message(kind: QtMsgType, _: QMessageLogContext, message: str) -> None:
+    """Log what Qt says, redacted as all that is logged; its last words are for the terminal too."""
+    _log.info("Qt says: " + message)
+    if kind is QtMsgType.QtFatalMsg:
+        _say(sys.stderr, message)
 
 
 def _sweep(scratch: Path) -> None:

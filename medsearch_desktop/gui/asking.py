@@ -6,7 +6,7 @@ import logging
 
 from PySide6.QtCore import QObject
 
-from medsearch_desktop import queries
+from medsearch_desktop import errors, queries
 from medsearch_desktop.gui import (
     bridge,
     keeping,
@@ -40,6 +40,7 @@ class Asking(QObject):
         self._panel = window.results
         self._model = self._panel.view.results_model()
         self._is_asked_later = False
+        self._told: set[str] = set()
         self._connect_search()
         self.refresh_recent()
 
@@ -118,6 +119,7 @@ class Asking(QObject):
         self._search.failed.connect(self._show_failure)
         self._worker.readied.connect(self._window.search_bar.device.set_device)
         self._worker.lost.connect(self._show_loss)
+        self._worker.prepared.connect(self._show_prepared)
 
     def _filter(self, filters: tuple[queries.Filter, ...]) -> None:
         self._box.set_filters(filters)
@@ -147,6 +149,7 @@ class Asking(QObject):
             self._panel.show_ribbon(" ".join([said, *results.notices]), ("undo",))
         question = self._search.question
         self._window.facets.show_facets(results, question.filters if question else ())
+        self._show_notices(results.notices)
         took = dict(results.took_ms).get("total")
         if took is not None:
             self._window.say_took(self.tr("Search {s} s").format(s=f"{took / 1000:.2f}"))
@@ -173,8 +176,64 @@ class Asking(QObject):
         return self.tr("Re-ranked from {counts}.").format(counts=", ".join(counts))
 
     def _show_failure(self, error: BaseException) -> None:
-        self._panel.show_error(error)
         self._window.bottom.log.add(self.tr("Search"), str(error))
+        if isinstance(error, errors.WorkerLostError):
+            self._show_lost_twice(error)
+        elif isinstance(error, errors.CollectionDamagedError):
+            self._panel.show_stopped()
+            self._offer_rebuild(error.path, str(error))
+        else:
+            self._panel.show_error(error)
+
+    def _show_lost_twice(self, error: errors.WorkerLostError) -> None:
+        """Say once that the search stands still; the question stays in its box."""
+        shown = self._panel.problems
+        shown.remove(problems.Kind.NOTICE)
+        self._panel.show_stopped()
+        shown.show_problem(
+            problems.Problem(
+                problems.Kind.ERROR,
+                self.tr("The search process ended twice and was not started again"),
+                self.tr("Your question, favourites and open studies are as they were."),
+                self.tr("Start the search again"),
+                self._start_again,
+                f"{type(error).__name__}: {error}",
+            )
+        )
+
+    def _start_again(self) -> None:
+        if self._library.searched:
+            self._worker.prepare(self._library.searched)
+        if self._box.terms():
+            self.ask()
+
+    def _show_prepared(self, prepared: messages.Prepared) -> None:
+        if prepared.notice:
+            self._offer_rebuild(prepared.collection, prepared.notice)
+
+    def _offer_rebuild(self, path: str, sentence: str) -> None:
+        """Say that a collection is damaged, with the way to build it again."""
+        self._told.add(sentence)
+        line, action, act = self.tr("Copy it again, or build it again."), "", None
+        if any(info.path == path for info in self._library.known):
+            action = self.tr("Build again")
+
+            def act() -> None:
+                self._library.rebuild(path)
+
+        card = problems.Problem(problems.Kind.WARNING, sentence, line, action, act, sentence)
+        self._panel.problems.show_problem(card)
+
+    def _show_notices(self, notices: tuple[str, ...]) -> None:
+        """Show, once each, what an answer had to work around; the ribbon repeats them."""
+        new = [sentence for sentence in notices if sentence not in self._told]
+        if not new:
+            return
+        self._told.update(new)
+        first, rest = new[0], " ".join(new[1:])
+        details = " ".join(new)
+        card = problems.Problem(problems.Kind.WARNING, first, rest, details=details)
+        self._panel.problems.show_problem(card)
 
     def _show_loss(self) -> None:
         self._window.search_bar.device.set_waiting()

@@ -1,4 +1,4 @@
-"""Bottom dock: favourites, jobs and log behind one row of tabs that can stand alone."""
+"""Bottom dock: favourites, jobs, import report and log behind tabs that can stand alone."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from PySide6.QtWidgets import (
 from medsearch_desktop.gui import grid, theme
 
 if TYPE_CHECKING:
-    from medsearch_desktop.gui import jobs, keeping, shelf_dock
+    from medsearch_desktop.gui import background, import_report, jobs, keeping, shelf_dock
 
-FAVOURITES, JOBS, LOG = range(3)
+FAVOURITES, JOBS, IMPORT, LOG = range(4)
 
 
 class BottomDock(QWidget):
@@ -29,6 +29,7 @@ class BottomDock(QWidget):
 
     favourites: shelf_dock.FavouritesPane
     jobs: jobs.JobsPane
+    imported: import_report.ImportPane
     log: jobs.LogPane
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -38,11 +39,12 @@ class BottomDock(QWidget):
         self._tabs = QTabBar()
         self._tabs.setExpanding(False)
         self._tabs.setDrawBase(False)
-        self._tabs.setAccessibleName(self.tr("Favourites, jobs and log"))
+        self._tabs.setAccessibleName(self.tr("Favourites, jobs, import report and log"))
         self._pages = QStackedWidget()
         for icon, name in (
             ("star", self.tr("Favourites")),
             ("hourglass", self.tr("Jobs")),
+            ("clipboard-text", self.tr("Import")),
             ("list", self.tr("Log")),
         ):
             self._tabs.addTab(theme.icon(icon), name)
@@ -65,14 +67,15 @@ class BottomDock(QWidget):
         self._is_open = True
         self.set_open(False)
 
-    def furnish(self, shelf: keeping.Keeping) -> None:
+    def furnish(self, shelf: keeping.Keeping, work: background.Background) -> None:
         """Make the pages, once the window stands."""
-        from medsearch_desktop.gui import jobs, shelf_dock
+        from medsearch_desktop.gui import import_report, jobs, shelf_dock
 
         self.favourites = shelf_dock.FavouritesPane(shelf)
         self.jobs = jobs.JobsPane()
+        self.imported = import_report.ImportPane(work)
         self.log = jobs.LogPane()
-        for page in (self.favourites, self.jobs, self.log):
+        for page in (self.favourites, self.jobs, self.imported, self.log):
             self._pages.addWidget(page)
         self._tabs.currentChanged.connect(self._pages.setCurrentIndex)
         self._pages.setCurrentIndex(self._tabs.currentIndex())
@@ -97,7 +100,7 @@ class BottomDock(QWidget):
         self.opened.emit(shown)
 
     def show_page(self, page: int) -> None:
-        """Open a page: FAVOURITES, JOBS or LOG."""
+        """Open a page: FAVOURITES, JOBS, IMPORT or LOG."""
         self._tabs.setCurrentIndex(page)
         self.set_open(True)
 

@@ -104,7 +104,7 @@ class FacePainter:
     def _report(self, painter: QPainter, rect: QRect, hit: queries.Hit) -> None:
         """Write the report's lines in place of an image, the words found underlined."""
         room = rect.adjusted(theme.px(8), theme.px(30), -theme.px(8), -theme.px(26))
-        text = hit.case.text or card_texts.title(hit)
+        text = card_texts.body(hit) or card_texts.title(hit)
         pieces = card_texts.marked(text, hit)
         lines.draw_paragraph(painter, room, pieces, lines.Face(12), theme.px(16))
 

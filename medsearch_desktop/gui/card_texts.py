@@ -7,7 +7,8 @@ import re
 
 from PySide6.QtCore import QCoreApplication
 
-from medsearch_desktop import queries
+from medsearch_desktop import cases, queries
+from medsearch_desktop.viewer import plain
 
 # A piece of a line; True where it is a word that was found.
 Piece = tuple[str, bool]
@@ -30,7 +31,7 @@ def title(hit: queries.Hit) -> str:
     """Return the case's title, else the beginning of its text, else its id."""
     case = hit.case
     first_line = case.text.strip().split("\n", 1)[0]
-    return case.title.strip() or first_line or " · ".join(case.labels) or case.case_id
+    return plain.line(case.title.strip() or first_line or " · ".join(case.labels) or case.case_id)
 
 
 def facets(hit: queries.Hit) -> str:
@@ -40,7 +41,7 @@ def facets(hit: queries.Hit) -> str:
     person = " ".join(part for part in (known.sex, age) if part)
     kind = known.modality or ("" if hit.case.images else _tr("Report"))
     parts = (kind, known.body_part.lower(), known.view, person)
-    return " · ".join(part for part in parts if part)
+    return plain.line(" · ".join(part for part in parts if part))
 
 
 def strength(hit: queries.Hit) -> tuple[int, str, str] | None:
@@ -86,7 +87,7 @@ def source(hit: queries.Hit, *, with_licence: bool) -> str:
     """Return "MedPix · CC BY" (the tooltip gives the version), or the source's name alone."""
     given = hit.case.provenance
     licence = _VERSION.sub("", given.licence) if with_licence else ""
-    return " · ".join(part for part in (given.source, licence) if part)
+    return plain.line(" · ".join(part for part in (given.source, licence) if part))
 
 
 def badge(hit: queries.Hit) -> str:
@@ -164,24 +165,33 @@ def spoken(hit: queries.Hit, verdict: int, kept: bool) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def body(hit: queries.Hit) -> str:
+    """Return the text of the case as it can be shown and spoken."""
+    return plain.paragraph(hit.case.text)
+
+
+def _origin(given: cases.Provenance) -> tuple[str, str]:
+    return given.source, given.licence
+
+
 def tooltip(hit: queries.Hit) -> str:
     """Return the whole of the card as rich text; everything from the case is escaped."""
     case = hit.case
     level = strength(hit)
     words = ", ".join(found_words(hit))
-    text = case.text if len(case.text) <= _TOOLTIP_LETTERS else case.text[:_TOOLTIP_LETTERS] + "…"
+    text = plain.paragraph(case.text, _TOOLTIP_LETTERS)
     lines = [
         f"<b>{html.escape(title(hit))}</b>",
         html.escape(facets(hit)),
         html.escape(text).replace("\n", "<br>")
         if text.strip().casefold() != title(hit).casefold()
         else "",
-        html.escape(", ".join(case.labels)),
+        html.escape(plain.line(", ".join(case.labels))),
         _tr("Words found: {}").format(html.escape(words)) if words else "",
         f"{level[1]}, {level[2]}"
         if level
         else _tr("How close this is has not been calibrated: the rank tells the order only."),
-        html.escape(" · ".join(filter(None, (case.provenance.source, case.provenance.licence)))),
+        html.escape(plain.line(" · ".join(filter(None, _origin(case.provenance))))),
         _tr("Drawn by a program, not a patient.") if is_drawn(hit) else "",
     ]
     return "<qt>" + "<br>".join(line for line in lines if line) + "</qt>"

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSlider, QToolButton,
 
 from medsearch_desktop import queries
 from medsearch_desktop.gui import theme
+from medsearch_desktop.viewer import plain
 
 # A weight is a tenth: the slider counts whole steps from -10 to 10.
 _STEPS = 10
@@ -116,12 +117,16 @@ class Chip(QFrame):
         self.slider.valueChanged.connect(self._weigh)
         row.addWidget(self.slider)
         row.addWidget(self._number)
-        row.addWidget(_close(self.tr("Remove {what}").format(what=part.label), self.removed))
+        row.addWidget(
+            _close(self.tr("Remove {what}").format(what=plain.line(part.label)), self.removed)
+        )
         for label in (self._sign, self._number):
             label.setEnabled(is_used)
         self._show_weight()
         self.setAccessibleName(
-            self.tr("{what}, weight {weight}").format(what=part.label, weight=part.term.weight)
+            self.tr("{what}, weight {weight}").format(
+                what=plain.line(part.label), weight=part.term.weight
+            )
         )
         if not is_used:
             self.setToolTip(self.tr("Not used in this mode"))
@@ -139,8 +144,10 @@ class Chip(QFrame):
         label.setFont(theme.font(13))
         label.setTextFormat(Qt.TextFormat.PlainText)
         metrics = label.fontMetrics()
-        label.setText(metrics.elidedText(part.label, Qt.TextElideMode.ElideMiddle, theme.px(180)))
-        label.setToolTip(part.label)
+        label.setText(
+            metrics.elidedText(plain.line(part.label), Qt.TextElideMode.ElideMiddle, theme.px(180))
+        )
+        label.setToolTip(plain.tooltip(part.label))
         label.setEnabled(is_used)
         return label
 
@@ -168,6 +175,7 @@ class FilterChip(QFrame):
         super().__init__(parent)
         theme.set_role(self, "filter")
         self.setFixedHeight(theme.px(30))
+        label = plain.line(label)
         funnel, words = QLabel(), QLabel(label)
         funnel.setPixmap(theme.icon("funnel").pixmap(theme.icon_size(16)))
         words.setTextFormat(Qt.TextFormat.PlainText)
@@ -186,7 +194,7 @@ def _close(name: str, pressed: Signal) -> QToolButton:
     button.setIcon(theme.icon("x"))
     button.setIconSize(theme.icon_size(12))
     button.setFixedSize(theme.px(24), theme.px(28))
-    button.setToolTip(name)
+    button.setToolTip(plain.tooltip(name))
     button.setAccessibleName(name)
     button.clicked.connect(lambda: pressed.emit())
     return button

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -9,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MANIFEST = "manifest.json"
+# How the folders are called beside a collection that is being built again.
+REBUILT, SET_ASIDE = ".rebuilt", ".damaged"
+# The engine reads no larger manifest either (engine.manifest, which the window must not import).
+_MOST_BYTES = 4 << 20
+_MOST_LETTERS = 200
 
 
 @dataclass(frozen=True)
@@ -21,6 +27,9 @@ class CollectionInfo:
     encoder: str
     generation: int = 0
     problem: str = ""
+    inputs: tuple[str, ...] = ()
+    input_format: str = "auto"
+    columns: str = ""
 
 
 @dataclass(frozen=True)
@@ -32,31 +41,77 @@ class Choice:
 
 
 def read_info(folder: Path) -> CollectionInfo:
-    """Return what the manifest of a collection says; `problem` says why it says nothing."""
+    """Return what the manifest of a collection says; `problem` says why it says nothing.
+
+    Where the newest manifest is damaged or gone, an earlier generation's
+    speaks for the collection: the engine searches that one.
+    """
     try:
-        plain = json.loads((folder / MANIFEST).read_text("utf-8"))
-        return CollectionInfo(
-            path=str(folder),
-            name=str(plain.get("name") or folder.name),
-            cases=int(plain["counts"]["cases"]),
-            encoder=str(plain["encoder"]["name"]),
-            generation=int(plain.get("generation", 0)),
-        )
+        return _info(folder, folder / MANIFEST)
     except FileNotFoundError:
         problem = "This folder holds no collection."
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except _UNREADABLE:
         problem = "The manifest of this collection cannot be read."
+    earlier = [p for p in (folder / "generations").glob("*.json") if p.stem.isdecimal()]
+    for path in sorted(earlier, key=lambda path: int(path.stem), reverse=True):
+        with contextlib.suppress(*_UNREADABLE):
+            return _info(folder, path)
     return CollectionInfo(str(folder), folder.name, 0, "", problem=problem)
+
+
+# All that JSON of a stranger can do to its reader.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
+
+
+def _info(folder: Path, path: Path) -> CollectionInfo:
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError("larger than any manifest")
+    plain = json.loads(content.decode("utf-8"))
+    recipe = plain.get("recipe", {})
+    return CollectionInfo(
+        path=str(folder),
+        name=_one_line(plain.get("name") or folder.name),
+        cases=int(plain["counts"]["cases"]),
+        encoder=_one_line(plain["encoder"]["name"]),
+        generation=int(plain.get("generation", 0)),
+        inputs=_strings(recipe.get("inputs", ())),
+        input_format=str(recipe.get("input_format", "auto")),
+        columns=str(recipe.get("columns", "")),
+    )
+
+
+def _one_line(text: object) -> str:
+    """Return a text of the manifest without what would break a line of the screen."""
+    return "".join(c if c.isprintable() else " " for c in str(text)[:_MOST_LETTERS])
 
 
 def available(collections: Path, choice: Choice) -> tuple[CollectionInfo, ...]:
     """Return the collections of the data folder in order of name, then the added ones."""
     try:
-        inside = sorted(entry for entry in collections.iterdir() if (entry / MANIFEST).is_file())
+        inside = sorted(
+            entry
+            for entry in collections.iterdir()
+            if is_collection(entry) and entry.suffix not in (REBUILT, SET_ASIDE)
+        )
     except OSError:
         inside = []
     folders = dict.fromkeys([*map(str, inside), *choice.added])
     return tuple(read_info(Path(folder)) for folder in folders)
+
+
+def is_collection(folder: Path) -> bool:
+    """Tell whether a folder holds a collection, or held one before its manifest was lost."""
+    return (folder / MANIFEST).is_file() or any((folder / "generations").glob("*.json"))
 
 
 def load_choice(file: Path) -> Choice:
@@ -76,6 +131,8 @@ def save_choice(file: Path, choice: Choice) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
             json.dump({"added": choice.added, "chosen": choice.chosen}, out)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(beside, file)
     except BaseException:
         Path(beside).unlink(missing_ok=True)

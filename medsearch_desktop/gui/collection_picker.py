@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
@@ -61,7 +62,7 @@ class CollectionPicker(QPushButton):
         self._name.setText(metrics.elidedText(name, Qt.TextElideMode.ElideRight, room))
         self._count.setText(count)
         self.setAccessibleName(self.tr("Collections searched: {name}").format(name=name))
-        self.setToolTip("\n".join(_line(info) for info in searched) or name)
+        self.setToolTip(_plain("\n".join(_line(info) for info in searched) or name))
         self.updateGeometry()
 
     def set_demo_offered(self, offered: bool) -> None:
@@ -117,11 +118,12 @@ class CollectionPicker(QPushButton):
         row.addWidget(caret)
 
     def _row(self, info: collection_list.CollectionInfo, column: QVBoxLayout) -> QCheckBox:
-        box = QCheckBox(info.name)
+        box = QCheckBox(info.name.replace("&", "&&"))
         box.setChecked(info.path in self._chosen)
         box.setEnabled(not info.problem)
-        box.setToolTip(info.path)
+        box.setToolTip(_plain(info.path))
         second = QLabel(info.problem or _second_line(info))
+        second.setTextFormat(Qt.TextFormat.PlainText)
         theme.set_role(second, "small")
         second.setIndent(theme.px(24))
         column.addWidget(box)
@@ -150,3 +152,8 @@ def _second_line(info: collection_list.CollectionInfo) -> str:
 
 def _line(info: collection_list.CollectionInfo) -> str:
     return f"{info.name}: {info.problem or _second_line(info)}"
+
+
+def _plain(text: str) -> str:
+    """Return a tooltip that shows what a stranger wrote as it stands, never as markup."""
+    return html.escape(text).replace("\n", "<br>").join(("<span>", "</span>"))

@@ -1,10 +1,11 @@
-"""The demo collection, built by the indexer as a child process that reports line by line."""
+"""The indexer as a child process that reports line by line; it builds the demo collection."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
@@ -23,8 +24,15 @@ def command() -> list[str]:
     return [sys.executable, "-m", "indexer"]
 
 
-class DemoBuild(QObject):
-    """Runs `medsearch-index demo` once; an interrupted build goes on when started again."""
+def line_of(said: dict) -> str:
+    """Return one line of progress for a person to read."""
+    done, total = int(said.get("done") or 0), int(said.get("total") or 0)
+    line = f"{said.get('stage') or ''}: {done:,}" + (f" / {total:,}" if total else "")
+    return str(said.get("message") or line)
+
+
+class Child(QObject):
+    """Runs one command of the indexer at a time; a build goes on when started again."""
 
     progressed = Signal(object)  # the JSON object of one line
     ended = Signal(str)  # "" when done, else what went wrong
@@ -42,14 +50,15 @@ class DemoBuild(QObject):
         """Say whether the child runs."""
         return self._process is not None
 
-    def start(self) -> None:
-        """Start the child; nothing happens while one runs."""
+    def start(self, words: Sequence[str]) -> None:
+        """Start the child with a command's words; nothing happens while one runs."""
         if self._process is not None:
             return
         self._said, self._rest, self._is_stopped = "", b"", False
         process = QProcess(self)
         program, *arguments = command()
-        arguments += ["demo", "--progress", "json", "--home", str(self._home)]
+        first, *rest = words
+        arguments += [first, "--progress", "json", "--home", str(self._home), *rest]
         process.setProgram(program)
         process.setArguments(arguments)
         process.setProcessEnvironment(QProcessEnvironment.systemEnvironment())
@@ -91,7 +100,7 @@ class DemoBuild(QObject):
     def _finish(self, code: int) -> None:
         self._read()
         self._process = None
-        _log.debug("the demo build ended with status %d", code)
+        _log.debug("the indexer ended with status %d", code)
         # 3: done with some inputs skipped.
         if code in (0, 3):
             self.ended.emit("")
@@ -105,3 +114,11 @@ class DemoBuild(QObject):
         if error is QProcess.ProcessError.FailedToStart:
             self._process = None
             self.ended.emit(self.tr("The indexer could not be started."))
+
+
+class DemoBuild(Child):
+    """Runs `medsearch-index demo`."""
+
+    def start(self, words: Sequence[str] = ("demo",)) -> None:
+        """Start the child; nothing happens while one runs."""
+        super().start(words)

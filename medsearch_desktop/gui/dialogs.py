@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -36,6 +36,12 @@ def choose_folder(parent: QWidget, title: str) -> Path | None:
     return Path(name) if name else None
 
 
+def choose_new_file(parent: QWidget, title: str, name: str) -> Path | None:
+    """Ask for a file to write; the system asks before another one is replaced."""
+    chosen, _ = QFileDialog.getSaveFileName(parent, title, name)
+    return Path(chosen) if chosen else None
+
+
 def show_keys(parent: QWidget) -> None:
     """Show the table of keys."""
     inside = QWidget()
@@ -44,6 +50,7 @@ def show_keys(parent: QWidget) -> None:
     for line, (where, key, does) in enumerate(keys.shown()):
         for column, (words, role) in enumerate(((where, "second"), (key, "key"), (does, ""))):
             label = QLabel(words)
+            label.setTextFormat(Qt.TextFormat.PlainText)
             theme.set_role(label, role)
             table.addWidget(label, line, column)
     area = QScrollArea()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import os
@@ -60,19 +61,44 @@ def read(mime: QMimeData, *, decoded: bool = True) -> Dropped | None:
 
 
 def keep_picture(picture: QImage, scratch: Path) -> Path:
-    """Write a pasted picture as PNG named by its digest and return the file; raises OSError."""
+    """Write a pasted picture as PNG named by its digest and return the file; raises OSError.
+
+    What another program wrote beside the pixels (a comment, a source) is not kept.
+    """
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    if not picture.save(buffer, "PNG"):
+    if not _pixels_of(picture).save(buffer, "PNG"):
         raise OSError("the picture cannot be written as PNG")
     content = bytes(buffer.data().data())
     file = scratch / f"{hashlib.sha256(content).hexdigest()}.png"
     if not file.exists():
-        handle, beside = tempfile.mkstemp(dir=scratch, prefix=".")
+        _write_durably(file, content)
+    return file
+
+
+def _write_durably(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all, also where the power goes or the disk is full."""
+    handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".")
+    try:
         with os.fdopen(handle, "wb") as out:
             out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(beside, file)
-    return file
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(beside)
+        raise
+
+
+def _pixels_of(picture: QImage) -> QImage:
+    """Return a copy that has lost the texts which Qt would write into a PNG."""
+    form = (
+        QImage.Format.Format_RGBA8888 if picture.hasAlphaChannel() else QImage.Format.Format_RGB888
+    )
+    plain = picture.convertToFormat(form)
+    size, stride = plain.size(), plain.bytesPerLine()
+    return QImage(plain.constBits(), size.width(), size.height(), stride, form).copy()
 
 
 def count_files(paths: tuple[Path, ...]) -> int:

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QToolButton, QWid
 
 from medsearch_desktop import queries
 from medsearch_desktop.gui import theme
+from medsearch_desktop.viewer import plain
 
 # Shown as buttons in this order while there is room; everything is in the menu.
 _FIRST = ("modality", "body_part", "origin", "view", "sex")
@@ -26,6 +27,7 @@ class FacetBar(QWidget):
         self._counts: dict[tuple[str, str], int] = {}
         self._buttons: list[QToolButton] = []
         self._menu = QMenu(self)
+        self._fields: list[QMenu] = []
         self._more = QToolButton()
         theme.set_role(self._more, "facet")
         self._more.setText(self.tr("More"))
@@ -82,18 +84,25 @@ class FacetBar(QWidget):
         is_on = self._is_chosen(pair)
         theme.set_role(button, "facet", "on" if is_on else "")
         count = self._counts.get(pair, 0)
-        button.setText(f"{pair[1]} {count:,}" + ("  ×" if is_on else ""))
+        button.setText(f"{plain.label(pair[1])} {count:,}" + ("  ×" if is_on else ""))
         name = self.tr("Remove the filter {value}") if is_on else self.tr("Only {value}")
-        button.setToolTip(name.format(value=pair[1]))
-        button.setAccessibleName(name.format(value=pair[1]))
+        name = name.format(value=plain.line(pair[1]))
+        button.setToolTip(plain.tooltip(name))
+        button.setAccessibleName(name)
         button.clicked.connect(lambda: self._toggle(pair))
         return button
 
     def _fill_menu(self) -> None:
+        # `clear` takes the menus of the fields off, and would leave one set alive an answer:
+        # without a parent they end with the last mention of them.
+        for inside in self._fields:
+            inside.setParent(None)
+        self._fields.clear()
         self._menu.clear()
         fields = dict.fromkeys(field for field, _ in self._counts)
         for field in fields:
             inside = self._menu.addMenu(field.replace("_", " ").capitalize())
+            self._fields.append(inside)
             for pair, count in self._counts.items():
                 if pair[0] == field:
                     action = inside.addAction(f"{pair[1]}   {count:,}")

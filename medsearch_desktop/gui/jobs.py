@@ -18,12 +18,14 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QTreeView,
     QVBoxLayout,
     QWidget,
 )
 
 from medsearch_desktop.gui import theme
+from medsearch_desktop.viewer import plain
 
 _LOG_LINES = 5000
 _ROWS = 10
@@ -50,10 +52,11 @@ class Job:
     total: int = 0
     state: State = State.RUNNING
     stop: Callable[[], object] | None = None
+    report: Callable[[], object] | None = None
 
 
 class _Row(QFrame):
-    """68 px: icon, name and count, bar and sentence, Stop or Remove."""
+    """68 px: icon, name and count, bar and sentence, Report, Stop or Remove."""
 
     def __init__(self, remove: Callable[[], None], parent: QWidget) -> None:
         super().__init__(parent)
@@ -62,11 +65,19 @@ class _Row(QFrame):
         self._remove = remove
         self._sign, self._title, self._line = QLabel(), QLabel(), QLabel()
         self._bar, self._sentence = QProgressBar(), QLabel()
-        self._button = QPushButton()
+        self._button, self._report = QPushButton(), QPushButton(self.tr("Report"))
+        for label in (self._title, self._line, self._sentence):
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            # A long name is cut at the row's edge and stands whole in the tooltip.
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._sentence.setWordWrap(True)
         theme.set_role(self._title, "strong")
         theme.set_role(self._line, "small")
         theme.set_role(self._sentence, "small")
         theme.set_role(self._button, "flat")
+        theme.set_role(self._report, "flat")
+        self._report.setToolTip(self.tr("What became of each file"))
+        self._report.clicked.connect(self._show_report)
         self._button.clicked.connect(self._press)
         self._bar.setTextVisible(False)
         self._sign.setFixedWidth(theme.px(24))
@@ -86,6 +97,7 @@ class _Row(QFrame):
         row.addWidget(self._sign)
         row.addLayout(names, 2)
         row.addLayout(progress, 3)
+        row.addWidget(self._report)
         row.addWidget(self._button)
 
     @property
@@ -105,8 +117,8 @@ class _Row(QFrame):
             (self._line, job.line),
             (self._sentence, job.sentence),
         ):
-            label.setText(words)
-            label.setToolTip(words)
+            label.setText(plain.line(words))
+            label.setToolTip(plain.tooltip(words))
         is_over = job.state is not State.RUNNING
         # An unknown length is a still bar with a counting sentence; nothing pulses.
         self._bar.setRange(0, max(job.total, 1))
@@ -114,7 +126,12 @@ class _Row(QFrame):
         theme.set_role(self._bar, "job", job.state.value)
         self._button.setText(self.tr("Remove") if is_over else self.tr("Stop"))
         self._button.setVisible(is_over or job.stop is not None)
-        self.setAccessibleName(f"{job.title}. {job.line} {job.sentence}")
+        self._report.setVisible(job.report is not None)
+        self.setAccessibleName(plain.line(f"{job.title}. {job.line} {job.sentence}"))
+
+    def _show_report(self) -> None:
+        if self._job is not None and self._job.report is not None:
+            self._job.report()
 
     def _press(self) -> None:
         if self._job is not None and self._job.state is State.RUNNING:
@@ -232,7 +249,9 @@ class LogModel(QAbstractTableModel):
         if role not in (Qt.ItemDataRole.DisplayRole, Qt.ItemDataRole.ToolTipRole):
             return None
         line = self._lines[index.row()]
-        return (line.time, line.what, line.why)[index.column()]
+        words = (line.time, line.what, line.why)[index.column()]
+        is_tip = role == Qt.ItemDataRole.ToolTipRole
+        return plain.tooltip(words) if is_tip else plain.line(words)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole

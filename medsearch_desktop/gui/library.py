@@ -1,4 +1,4 @@
-"""Collections of this session: which are there, which are searched, and building the demo."""
+"""Collections of this session: which are there, which are searched, and building them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from medsearch_desktop import settings
-from medsearch_desktop.gui import background, collection_list, demo_build, jobs
+from medsearch_desktop.gui import background, collection_list, demo_build, jobs, rebuilding
 
 Known = tuple[collection_list.CollectionInfo, ...]
 
@@ -36,6 +36,8 @@ class Library(QObject):
         self.demo.ended.connect(self._end_demo)
         self._job = 0
         self._skipped = 0
+        self.rebuilding = rebuilding.Rebuilding(folders.home, work, jobs_pane, self)
+        self.rebuilding.ended.connect(self._reload)
 
     @property
     def known(self) -> Known:
@@ -63,6 +65,7 @@ class Library(QObject):
                 paths = tuple(str(path.absolute()) for path in given)
                 added = tuple(dict.fromkeys((*choice.added, *paths)))
                 choice = collection_list.Choice(added, paths)
+            self._finish_swaps(choice)
             return choice, collection_list.available(self._folders.collections, choice)
 
         self._work.run(read, then=self._take, failed=self.failed.emit)
@@ -101,9 +104,27 @@ class Library(QObject):
         self._job, self._skipped = self._jobs.add(job), 0
         self.demo.start()
 
+    def rebuild(self, path: str) -> None:
+        """Build a damaged collection again from what it was built from."""
+        for info in self._known:
+            if info.path == path:
+                is_demo = path == str(self.demo_folder)
+                if problem := self.rebuilding.start(info, is_demo=is_demo):
+                    self.refused.emit(info.name, problem)
+
     def close(self) -> None:
         """End a build that runs."""
         self.demo.close()
+        self.rebuilding.close()
+
+    def _finish_swaps(self, choice: collection_list.Choice) -> None:
+        found = self._folders.collections.glob("*" + collection_list.SET_ASIDE)
+        inside = [path.with_name(path.stem) for path in found]
+        try:
+            rebuilding.finish([*inside, *map(Path, choice.added)])
+        except OSError:
+            # On a disk that cannot be written now it is done another time.
+            return
 
     def _reload(self) -> None:
         choice = self._choice
@@ -128,9 +149,7 @@ class Library(QObject):
     def _show_progress(self, said: dict) -> None:
         done, total = int(said.get("done") or 0), int(said.get("total") or 0)
         self._skipped = int(said.get("skipped") or 0)
-        stage = str(said.get("stage") or "")
-        line = f"{stage}: {done:,}" + (f" / {total:,}" if total else "")
-        self._jobs.change(self._job, line=str(said.get("message") or line), done=done, total=total)
+        self._jobs.change(self._job, line=demo_build.line_of(said), done=done, total=total)
 
     def _end_demo(self, problem: str) -> None:
         state = jobs.State.SKIPS if self._skipped else jobs.State.DONE

@@ -53,6 +53,7 @@ class MainWindow(QMainWindow):
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
+        self._work = work
         self.setMinimumSize(QSize(*grid.SMALLEST))
         self.setDockNestingEnabled(False)
         self.menus = menus.Menus(self)
@@ -74,6 +75,8 @@ class MainWindow(QMainWindow):
         ):
             self.setCorner(corner, area)
         self._hint, self._job, self._took = QLabel(), QLabel(), QLabel()
+        for label in (self._hint, self._job, self._took):
+            label.setTextFormat(Qt.TextFormat.PlainText)
         self._place_status()
         self._resizing = QTimer(self, singleShot=True, interval=0)
         self._resizing.timeout.connect(self._resize_docks)
@@ -92,7 +95,7 @@ class MainWindow(QMainWindow):
         """Put in what the first sight of the window does not need."""
         from medsearch_desktop.gui import grips
 
-        self.bottom.furnish(shelf)
+        self.bottom.furnish(shelf, self._work)
         for dock, edge in (
             (self._left, Qt.Edge.RightEdge),
             (self._right, Qt.Edge.LeftEdge),

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QMainWindow, QMenu, QMenuBar
 
 from medsearch_desktop import queries
 from medsearch_desktop.gui import keys
+from medsearch_desktop.viewer import plain
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def _table() -> tuple[tuple[str, tuple[Item | None, ...]], ...]:
                 Item("focus_viewer", _tr("Go to the viewer"), keys.FOCUS_VIEWER),
                 Item("focus_results", _tr("Go to the results"), keys.FOCUS_RESULTS),
                 Item("focus_shelf", _tr("Favourites, jobs and log"), keys.FOCUS_SHELF),
+                Item("show_report", _tr("Import report")),
+                Item("read_all", _tr("Read all slices into memory")),
                 None,
                 Item("cards_small", _tr("Small cards")),
                 Item("cards_medium", _tr("Medium cards")),
@@ -126,7 +129,7 @@ class Menus:
         """Fill the menu of recent searches."""
         self.recent.clear()
         for words, query in found:
-            action = self.recent.addAction(words.replace("&", "&&"))
+            action = self.recent.addAction(plain.label(words))
             action.triggered.connect(lambda _=False, query=query: ask(query))
         if not found:
             self.recent.addAction(_tr("Nothing was searched yet")).setEnabled(False)

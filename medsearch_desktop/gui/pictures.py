@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 from PySide6.QtCore import QRect, Qt
 from PySide6.QtGui import QImage
 
+from medsearch_desktop import errors
 from medsearch_desktop.imaging import display, isolated, volume
 from medsearch_desktop.imaging import study as studies
 from medsearch_desktop.viewer import hanging
@@ -19,12 +22,23 @@ def of_series(
 ) -> QImage:
     """Return the middle slice at its own window, cut to its middle square; not on the main thread.
 
-    `held` spares reading it again. Raises UnreadableFileError.
+    Another slice stands in where that cannot be read. `held` spares reading it
+    again. Raises UnreadableFileError.
     """
-    middle = len(series.slices) // 2
-    if held is None or not held.ready[held.indices.index(middle)]:
-        held = readers.load(series, first=middle, indices=(middle,))
-    return square(grey_or_colour(held, held.indices.index(middle)))
+    count = len(series.slices)
+    places = list(dict.fromkeys((count // 2, count // 4, count * 3 // 4)))
+    for place in places[:-1]:
+        with contextlib.suppress(errors.UnreadableFileError):
+            return _picture(series, readers, held, place)
+    return _picture(series, readers, held, places[-1])
+
+
+def _picture(
+    series: studies.Series, readers: isolated.Readers, held: volume.Volume | None, place: int
+) -> QImage:
+    if held is None or not held.ready[held.indices.index(place)]:
+        held = readers.load(series, first=place, indices=(place,))
+    return square(grey_or_colour(held, held.indices.index(place)))
 
 
 def grey_or_colour(read: volume.Volume, plane: int) -> np.ndarray:

@@ -20,9 +20,11 @@ from PySide6.QtWidgets import (
 
 from medsearch_desktop import errors
 from medsearch_desktop.gui import theme
+from medsearch_desktop.viewer import plain
 
 # A notice goes by itself after this long, unless the mouse rests on it.
 _NOTICE_MS = 8000
+_LETTERS = 600
 
 
 class Kind(enum.Enum):
@@ -56,7 +58,7 @@ class _Card(QFrame):
     def __init__(self, problem: Problem, host: Problems) -> None:
         super().__init__(host)
         theme.set_role(self, "problem", problem.kind.value)
-        self.setAccessibleName(f"{problem.title} {problem.line}")
+        self.setAccessibleName(plain.line(f"{problem.title} {problem.line}", _LETTERS))
         self._host, self._kind = host, problem.kind
         self._timer = QTimer(self, singleShot=True, interval=_NOTICE_MS)
         self._timer.timeout.connect(self.dismiss)
@@ -88,7 +90,7 @@ class _Card(QFrame):
         column.setSpacing(theme.px(4))
         for words, role in ((problem.title, "strong"), (problem.line, "second")):
             if words:
-                label = QLabel(words)
+                label = QLabel(plain.line(words, _LETTERS))
                 label.setTextFormat(Qt.TextFormat.PlainText)
                 label.setWordWrap(True)
                 theme.set_role(label, role)

@@ -135,7 +135,7 @@ class ResultsModel(QAbstractListModel):
             Qt.ItemDataRole.AccessibleTextRole: lambda: card_texts.spoken(
                 hit, self.verdict(hit), self.is_kept(hit)
             ),
-            Qt.ItemDataRole.AccessibleDescriptionRole: lambda: hit.case.text,
+            Qt.ItemDataRole.AccessibleDescriptionRole: lambda: card_texts.body(hit),
         }
         return answers[role]() if role in answers else None
 

@@ -174,6 +174,7 @@ class ResultsPanel(QWidget):
         row = QHBoxLayout(ribbon)
         row.setContentsMargins(theme.px(10), theme.px(2), theme.px(4), theme.px(2))
         sentence = QLabel()
+        sentence.setTextFormat(Qt.TextFormat.PlainText)
         sentence.setWordWrap(True)
         theme.set_role(sentence, "small")
         row.addWidget(sentence, 1)

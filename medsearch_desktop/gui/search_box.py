@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 
 from medsearch_desktop import queries
 from medsearch_desktop.gui import chips, keys, theme
+from medsearch_desktop.viewer import plain
 
 # Weights are dragged; the search follows when the hand rests this long.
 _REST_MS = 350
@@ -272,7 +273,7 @@ class SearchBox(QFrame):
         made = []
         if self._level >= 2 and len(self._filters) > 1:
             chip = chips.FilterChip(str(len(self._filters)), self)
-            chip.setToolTip(", ".join(f.value for f in self._filters))
+            chip.setToolTip(plain.tooltip(", ".join(f.value for f in self._filters)))
             chip.removed.connect(lambda: self._remove_filters(tuple(self._filters)))
             return [chip]
         for chosen in self._filters:

@@ -118,7 +118,7 @@ class Searching(QObject):
                 self._send()
 
         self._shelf.run(lambda shelf: _standing(shelf, name), begin, lambda _: begin({}))
-        self._shelf.run(lambda shelf: _asked(shelf, query))
+        self._shelf.keep(lambda shelf: _asked(shelf, query))
 
     def thumb(self, hit: queries.Hit, value: int) -> None:
         """Give a thumb (+1 or -1), or take back the one that stands (0 or the same again)."""
@@ -204,11 +204,11 @@ class Searching(QObject):
         name = question.fingerprint()
         collection, case_id = case
         if thumb == 0:
-            self._shelf.run(lambda shelf: _undo(shelf, name, case_id, collection))
+            self._shelf.keep(lambda shelf: _undo(shelf, name, case_id, collection))
             return
         digest = self._digests.get(collection, "")
         verdict = queries.Verdict(name, case_id, collection, thumb, rank, digest)
-        self._shelf.run(lambda shelf: _give(shelf, verdict, question))
+        self._shelf.keep(lambda shelf: _give(shelf, verdict, question))
 
 
 # The shelf is imported on its own thread: sqlite-utils has no place in the start of the window.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from PySide6.QtCore import QObject, Qt
@@ -16,6 +17,7 @@ from medsearch_desktop.gui import (
     chips,
     collection_list,
     dialogs,
+    drop_reader,
     drop_zones,
     drops,
     intake,
@@ -34,7 +36,8 @@ from medsearch_desktop.gui import (
     viewing,
 )
 from medsearch_desktop.imaging import isolated
-from medsearch_desktop.viewer import slice_pane
+from medsearch_desktop.imaging import study as studies
+from medsearch_desktop.viewer import plain, slice_pane
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,12 @@ class Session(QObject):
             lambda kept: self._more_like(kept.case_id, kept.collection, kept.title)
         )
         self._parts.shelf.failed.connect(self._panel.problems.show_error)
+        self._parts.shelf.noticed.connect(self._say_of_shelf)
         favourites.reload()
+
+    def _say_of_shelf(self, line: str) -> None:
+        is_grave = "damaged" in line
+        self._say(problems.Kind.WARNING if is_grave else problems.Kind.NOTICE, line)
 
     def _stop(self) -> None:
         self._search.stop()
@@ -128,7 +136,7 @@ class Session(QObject):
         self._parts.viewing.show_case(open_case.Wanted(kept.title, refs, (), kept.thumbnail))
 
     def _more_like(self, case_id: str, collection: str, title: str) -> None:
-        part = chips.Part(queries.CaseTerm(case_id, collection), title or case_id)
+        part = chips.Part(queries.CaseTerm(case_id, collection), plain.line(title or case_id))
         self._box.set_parts((part,))
         self._asking.ask()
 
@@ -143,7 +151,9 @@ class Session(QObject):
         parts.intake.found.connect(self._take_part)
         parts.intake.problem_met.connect(self._panel.problems.show_problem)
         parts.intake.failed.connect(self._panel.problems.show_error)
-        parts.intake.log_requested.connect(lambda: window.bottom.show_page(bottom_dock.LOG))
+        parts.intake.report_requested.connect(self._show_report)
+        window.bottom.imported.failed.connect(self._panel.problems.show_error)
+        parts.viewing.large_met.connect(self._say_large)
         parts.viewing.shown.connect(self._show_open)
         parts.viewing.failed.connect(self._show_unreadable)
         parts.viewing.picture_made.connect(self._take_picture)
@@ -169,8 +179,41 @@ class Session(QObject):
         if found is not None:
             self._take_part(found)
 
+    def _show_report(self, number: int) -> None:
+        self._window.bottom.imported.show_drop(number)
+        self._window.bottom.show_page(bottom_dock.IMPORT)
+
+    def _say_large(self, series: studies.Series, has_room: bool) -> None:
+        """Say that slices of a large series are read as needed, and offer the other way."""
+        self._say(
+            problems.Kind.NOTICE,
+            self.tr("This series needs {size} of memory; slices are read as you scroll.").format(
+                size=terms.size_in_words(series.decoded_bytes)
+            ),
+            action=self.tr("Read all into memory") if has_room else "",
+            act=self._parts.viewing.read_all if has_room else None,
+        )
+
+    def _exchange_part(self, found: intake.Found) -> None:
+        """Put a part into the place of another, if the question still has that."""
+        parts = list(self._box.parts)
+        for place, part in enumerate(parts):
+            weight = part.term.weight
+            if dataclasses.replace(part.term, weight=1.0) == found.instead_of:
+                picture = self._window.strip.model.picture_of(found.key)
+                small = part.picture if picture is None else _small(picture)
+                exchanged = chips.Part(found.part.term, found.part.label, small)
+                parts[place] = exchanged.weighted(weight)
+                self._chip_of[found.key] = found.part.term
+                self._box.set_parts(tuple(parts))
+                self._asking.ask()
+                return
+
     def _take_part(self, found: intake.Found) -> None:
         part = found.part
+        if found.instead_of is not None:
+            self._exchange_part(found)
+            return
         if found.key is not None:
             self._chip_of[found.key] = part.term
             picture = self._window.strip.model.picture_of(found.key)
@@ -241,7 +284,7 @@ class Session(QObject):
 
     def _show_jobs(self, running: int) -> None:
         now = self._window.bottom.jobs.running()
-        self._window.say_job(f"{now[0].title} · {now[0].line}" if running else "")
+        self._window.say_job(plain.line(f"{now[0].title} · {now[0].line}") if running else "")
 
     # menus
 
@@ -257,6 +300,8 @@ class Session(QObject):
                 "focus_viewer": window.pane.setFocus,
                 "focus_results": view.setFocus,
                 "focus_shelf": lambda: window.bottom.show_page(bottom_dock.FAVOURITES),
+                "show_report": lambda: window.bottom.show_page(bottom_dock.IMPORT),
+                "read_all": self._parts.viewing.read_all,
                 "cards_small": lambda: view.set_card_size("S"),
                 "cards_medium": lambda: view.set_card_size("M"),
                 "cards_large": lambda: view.set_card_size("L"),
@@ -317,7 +362,8 @@ def furnish(
     readers = isolated.Readers(2)
     worker = bridge.Bridge(folders.home, window)
     view = viewing.Viewing(readers, work, pane, window)
-    taken = intake.Intake(view, work, window.strip, window.bottom.jobs, window.bottom.log, window)
+    opener = drop_reader.DropReader(readers, work, window)
+    taken = intake.Intake(view, opener, work, window.strip, window.bottom, window)
     taken.set_scratch(folders.scratch)
     known = library.Library(folders, work, window.bottom.jobs, window)
     search = searching.Searching(worker, shelf, window)

@@ -25,6 +25,7 @@ from PySide6.QtWidgets import (
 
 from medsearch_desktop import queries
 from medsearch_desktop.gui import keeping, theme
+from medsearch_desktop.viewer import plain
 
 if TYPE_CHECKING:
     from medsearch_desktop.shelf import database, favourites
@@ -64,10 +65,12 @@ class FavouritesModel(QAbstractListModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         kept = self._kept[index.row()]
         if role == Qt.ItemDataRole.DisplayRole:
-            return kept.title
+            return plain.line(kept.title)
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
             source = " · ".join(filter(None, (kept.provenance.source, kept.provenance.licence)))
-            return "\n".join(filter(None, (kept.title, kept.note, kept.text, source)))
+            words = "\n".join(filter(None, (kept.title, kept.note, kept.text, source)))
+            is_tip = role == Qt.ItemDataRole.ToolTipRole
+            return plain.tooltip(words) if is_tip else plain.paragraph(words)
         return None
 
 
@@ -92,7 +95,8 @@ class _Delegate(QStyledItemDelegate):
             painter.setPen(theme.colour("text2"))
             painter.setFont(theme.font(11))
             wrap = Qt.TextFlag.TextWordWrap
-            painter.drawText(frame.adjusted(4, 4, -4, -4), int(wrap), kept.text or kept.title)
+            words = plain.paragraph(kept.text or kept.title, 2000)
+            painter.drawText(frame.adjusted(4, 4, -4, -4), int(wrap), words)
         else:
             size = picture.size().scaled(frame.size(), Qt.AspectRatioMode.KeepAspectRatio)
             target = QRect(0, 0, size.width(), size.height())
@@ -102,7 +106,7 @@ class _Delegate(QStyledItemDelegate):
             filter(None, (kept.facets.modality, kept.facets.body_part))
         )
         room = QRect(left, frame.bottom() + theme.px(4), frame.width(), theme.px(16))
-        for words, role in ((kept.title, "text1"), (second, "text2")):
+        for words, role in ((plain.line(kept.title), "text1"), (plain.line(second), "text2")):
             font = theme.font(12)
             painter.setFont(font)
             painter.setPen(theme.colour(role))
@@ -166,11 +170,11 @@ class FavouritesPane(QWidget):
     def keep(self, hit: queries.Hit, thumbnail: bytes) -> None:
         """Keep a case in the open folder."""
         folder = self.folder
-        self._shelf.run(lambda shelf: _add(shelf, hit, folder, thumbnail), self._after_change)
+        self._shelf.keep(lambda shelf: _add(shelf, hit, folder, thumbnail), self._after_change)
 
     def let_go(self, case_id: str, collection: str) -> None:
         """Take a case out of every folder."""
-        self._shelf.run(lambda shelf: _remove(shelf, case_id, collection), self._after_change)
+        self._shelf.keep(lambda shelf: _remove(shelf, case_id, collection), self._after_change)
 
     def _after_change(self, _: object) -> None:
         self.reload()
@@ -287,20 +291,20 @@ class FavouritesPane(QWidget):
     def _remove_chosen(self) -> None:
         if (kept := self._chosen()) is not None:
             case = (kept.case_id, kept.collection, kept.folder)
-            self._shelf.run(lambda shelf: _remove(shelf, *case), self._after_change)
+            self._shelf.keep(lambda shelf: _remove(shelf, *case), self._after_change)
 
     def _write_note(self) -> None:
         kept, text = self._chosen(), self._note.text().strip()
         if kept is not None and text != kept.note:
             case = (kept.case_id, kept.collection, kept.folder)
-            self._shelf.run(lambda shelf: _note(shelf, *case, text), self._after_change)
+            self._shelf.keep(lambda shelf: _note(shelf, *case, text), self._after_change)
 
     def _new_folder(self) -> None:
         name, is_given = QInputDialog.getText(
             self, self.tr("New folder"), self.tr("Name of the folder")
         )
         if is_given and name.strip():
-            self._shelf.run(lambda shelf: _create(shelf, name), self._after_change)
+            self._shelf.keep(lambda shelf: _create(shelf, name), self._after_change)
 
 
 # The shelf is imported on its own thread: sqlite-utils has no place in the start of the window.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import (
@@ -31,6 +32,7 @@ from PySide6.QtWidgets import (
 
 from medsearch_desktop.gui import keys, theme
 from medsearch_desktop.imaging import study as studies
+from medsearch_desktop.viewer import plain
 
 
 class Kind(enum.Enum):
@@ -63,7 +65,7 @@ class StripModel(QAbstractListModel):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._studies: list[studies.Study] = []
+        self._studies: dict[str, studies.Study] = {}
         self._rows: list[Row] = []
         self._pictures: dict[SeriesKey, QPixmap] = {}
         self._open: SeriesKey | None = None
@@ -72,7 +74,7 @@ class StripModel(QAbstractListModel):
     @property
     def studies(self) -> tuple[studies.Study, ...]:
         """All that is open."""
-        return tuple(self._studies)
+        return tuple(self._studies.values())
 
     @property
     def is_narrow(self) -> bool:
@@ -86,22 +88,26 @@ class StripModel(QAbstractListModel):
 
     def add(self, study: studies.Study) -> None:
         """Show a study; one opened again takes the place of its older self."""
-        known = [other.study_uid for other in self._studies]
-        if study.study_uid in known:
-            self._studies[known.index(study.study_uid)] = study
-        else:
-            self._studies.append(study)
-        self._rebuild()
+        self.add_all((study,))
+
+    def add_all(self, found: Sequence[studies.Study]) -> None:
+        """Show studies at once; those opened again take the places of their older selves."""
+        if found:
+            self._studies.update((study.study_uid, study) for study in found)
+            self._rebuild()
 
     def remove(self, study: studies.Study) -> None:
         """Take a study off the strip."""
-        self._studies = [s for s in self._studies if s.study_uid != study.study_uid]
+        self._studies.pop(study.study_uid, None)
         self._rebuild()
 
     def set_open(self, key: SeriesKey | None) -> None:
         """Mark the series that is in the viewer."""
-        self._open = key
-        self._rebuild()
+        before, self._open = self._open, key
+        if before is None or key is None or before[0] != key[0]:
+            self._rebuild()
+        elif self._rows:
+            self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
     def set_narrow(self, narrow: bool) -> None:
         """Show studies and series, or only pictures."""
@@ -128,7 +134,7 @@ class StripModel(QAbstractListModel):
 
     def clear(self) -> None:
         """Take everything off the strip."""
-        self._studies, self._pictures, self._open = [], {}, None
+        self._studies, self._pictures, self._open = {}, {}, None
         self._rebuild()
 
     def is_open(self, row: Row) -> bool:
@@ -145,7 +151,8 @@ class StripModel(QAbstractListModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         row = self._rows[index.row()]
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            return "\n".join(line for line in lines_of(row) if line)
+            words = "\n".join(line for line in lines_of(row) if line)
+            return plain.tooltip(words) if role == Qt.ItemDataRole.ToolTipRole else words
         return lines_of(row)[0] if role == Qt.ItemDataRole.DisplayRole else None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
@@ -154,18 +161,33 @@ class StripModel(QAbstractListModel):
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
     def _rebuild(self) -> None:
+        rows = self._rows_now()
+        if [_place(row) for row in rows] == [_place(row) for row in self._rows]:
+            # The same rows with newer contents: the list keeps its place.
+            self._rows = rows
+            if rows:
+                self.dataChanged.emit(self.index(0), self.index(len(rows) - 1))
+            return
         self.beginResetModel()
-        self._rows = []
-        for study in self._studies:
+        self._rows = rows
+        self.endResetModel()
+
+    def _rows_now(self) -> list[Row]:
+        rows = []
+        for study in self._studies.values():
             if not self._is_narrow:
-                self._rows.append(Row(Kind.STUDY, study))
-        for study in self._studies:
+                rows.append(Row(Kind.STUDY, study))
+        for study in self._studies.values():
             is_chosen = self._open is None or study.study_uid == self._open[0]
             if self._is_narrow or is_chosen:
                 if not self._is_narrow:
-                    self._rows.append(Row(Kind.HEADING, study))
-                self._rows += [Row(Kind.SERIES, study, series) for series in study.series]
-        self.endResetModel()
+                    rows.append(Row(Kind.HEADING, study))
+                rows += [Row(Kind.SERIES, study, series) for series in study.series]
+        return rows
+
+
+def _place(row: Row) -> tuple[Kind, str, str]:
+    return row.kind, row.study.study_uid, row.series.key if row.series else ""
 
 
 def lines_of(row: Row) -> tuple[str, ...]:
@@ -315,6 +337,8 @@ class StudyStrip(QWidget):
         self._list.setModel(self.model)
         self._list.setItemDelegate(_Delegate(self._list))
         self._list.setMouseTracking(True)
+        # Thousands of studies are laid out in parts, between the reader's own events.
+        self._list.setLayoutMode(QListView.LayoutMode.Batched)
         self._list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setAccessibleName(self.tr("Studies and series"))

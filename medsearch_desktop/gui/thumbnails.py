@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QImage, QPainter, QPixmap
+from PySide6.QtCore import QBuffer, QByteArray, QObject, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QImage, QImageReader, QPainter, QPixmap
 
 from medsearch_desktop import cases
 from medsearch_desktop.gui import background
 
 # A stored picture is a few kB; a larger length means a damaged table.
-_LARGEST_BYTES = 32 << 20
+_LARGEST_BYTES = 4 << 20
+# The indexer stores at most 448 pixels a side; a foreign collection must not fill our memory.
+_LARGEST_SIDE = 2048
 _KEPT_BYTES = 32 << 20
+_KINDS = {b"\xff\xd8\xff": b"jpeg", b"\x89PNG\r\n\x1a\n": b"png"}
 # Grey levels up to here count as black border (JPEG noise stays below).
 _BLACK = 12
 # At most this part of a side is cut off: a mostly black picture keeps its place.
@@ -76,7 +79,25 @@ def read(picture: cases.Thumbnail) -> QImage:
         raise ValueError(f"not the length of a picture: {picture.length}")
     with Path(picture.file).open("rb") as file:
         file.seek(picture.offset)
-        image = QImage.fromData(file.read(picture.length))
+        content = file.read(picture.length)
+    return decoded(content)
+
+
+def decoded(content: bytes) -> QImage:
+    """Return the JPEG or PNG picture in `content`; ValueError for anything else or a large one."""
+    # Named, so that no other reader of Qt's is asked what a stranger's bytes might be.
+    kind = next((name for head, name in _KINDS.items() if content.startswith(head)), None)
+    if kind is None:
+        raise ValueError("the stored bytes are no picture")
+    held = QBuffer()
+    held.setData(content)
+    held.open(QBuffer.OpenModeFlag.ReadOnly)
+    reader = QImageReader(held, QByteArray(kind))
+    reader.setDecideFormatFromContent(False)
+    size = reader.size()
+    if not size.isValid() or max(size.width(), size.height()) > _LARGEST_SIDE:
+        raise ValueError(f"not the size of a stored picture: {size.width()} x {size.height()}")
+    image = reader.read()
     if image.isNull():
         raise ValueError("the stored bytes are no picture")
     return image

@@ -57,6 +57,7 @@ class FirstRun(QWidget):
         )
         cards.addStretch(1)
         self._line = QLabel()
+        self._line.setTextFormat(Qt.TextFormat.PlainText)
         theme.set_role(self._line, "second")
         column = QVBoxLayout(self)
         column.setSpacing(theme.px(8))
@@ -205,7 +206,7 @@ class ViewerArea(QWidget):
     def _fill_windows(self, menu: QMenu) -> None:
         menu.clear()
         for number, window in enumerate(self.pane.presets() if self.pane is not None else ()):
-            name = window.name or self.tr("Window of the file")
+            name = window.name.replace("&", "&&") or self.tr("Window of the file")
             words = f"{name}   W {window.width:g}  C {window.centre:g}"
             menu.addAction(words, lambda number=number: self.pane.choose_preset(number))
         if menu.isEmpty():

@@ -2,59 +2,36 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QImage, QPixmap
 
-from medsearch_desktop import errors
-from medsearch_desktop.gui import background, drops, open_case, pictures, study_strip
-from medsearch_desktop.imaging import isolated, volume
+from medsearch_desktop import cases, errors
+from medsearch_desktop.gui import background, feeding, open_case, pictures, study_strip
+from medsearch_desktop.imaging import blocks, isolated, volume
 from medsearch_desktop.imaging import study as studies
-from medsearch_desktop.viewer import slice_pane
+from medsearch_desktop.viewer import plain, slice_pane
 
 _log = logging.getLogger(__name__)
 
-# A busy main thread holds the reading up no longer than this.
-_FIRST_SLICE_S = 0.1
-# Volumes read lately stay, so that going back to a series is immediate.
+# Volumes read lately stay up to this size, so that going back to a series is immediate.
 _KEPT_BYTES = 1 << 30
-
-
-@dataclass(frozen=True)
-class Request:
-    """One drop: its number, what was dropped and in which zone."""
-
-    number: int
-    paths: tuple[Path, ...]
-    zone: drops.Zone
-
-
-@dataclass
-class Tally:
-    """What has come of a request so far."""
-
-    studies: list[studies.Study] = field(default_factory=list)
-    refused: list[studies.Refused] = field(default_factory=list)
+# Reading all of a large series is offered where it leaves this part of the free memory.
+_LEFT_FREE = 0.25
 
 
 class Viewing(QObject):
-    """Opens paths and cases, and feeds the pane; never waits on the main thread."""
+    """Opens cases, and feeds the pane with series; never waits on the main thread."""
 
-    began = Signal(object)  # Request
-    study_opened = Signal(object, object)  # Request, studies.Study
-    ended = Signal(object, object)  # Request, Tally
     shown = Signal(object, object)  # studies.Study, studies.Series: now in the pane
     picture_made = Signal(tuple, QPixmap)  # key of a series
     case_opened = Signal(object, object)  # open_case.Opened, studies.Study
-    failed = Signal(object)  # an error of reading
+    fault_met = Signal(object, int, str)  # studies.Series, slice, why it cannot be read
+    large_met = Signal(object, bool)  # studies.Series; whether all of it may be read at once
+    failed = Signal(object)  # an error of opening a case
 
     def __init__(
         self,
@@ -65,14 +42,12 @@ class Viewing(QObject):
     ) -> None:
         super().__init__(parent)
         self._readers, self._work, self._pane = readers, work, pane
-        self._numbers = itertools.count(1)
-        self._load = 0
-        self._first_came = 0
         self._case = 0
-        self._stopped: set[int] = set()
         self._now: tuple[studies.Study, studies.Series] | None = None
+        self._feed: feeding.Feed | None = None
         self._volumes: OrderedDict[study_strip.SeriesKey, volume.Volume] = OrderedDict()
-        self._wanted: list[tuple[studies.Study, studies.Series]] = []
+        self._wanted: OrderedDict[study_strip.SeriesKey, studies.Series] = OrderedDict()
+        self._drawn: dict[study_strip.SeriesKey, cases.ImageRef] = {}
         self._is_drawing = False
 
     @property
@@ -80,75 +55,59 @@ class Viewing(QObject):
         """The study and series in the pane."""
         return self._now
 
-    def open(self, paths: Sequence[Path], zone: drops.Zone) -> Request:
-        """Open files, folders or archives; studies come one by one."""
-        request = Request(next(self._numbers), tuple(paths), zone)
-        tally = Tally()
+    @property
+    def is_near(self) -> bool:
+        """Say whether only slices around the place shown are kept of the series in the pane."""
+        return self._feed is not None and self._feed.is_near
 
-        def items() -> Iterator[studies.Study | studies.Refused]:
-            return self._readers.open_paths(
-                [str(path) for path in paths],
-                cancelled=lambda: self._work.is_closing or request.number in self._stopped,
-            )
-
-        def each(item: studies.Study | studies.Refused) -> None:
-            if isinstance(item, studies.Refused):
-                tally.refused.append(item)
-            else:
-                tally.studies.append(item)
-                self.study_opened.emit(request, item)
-
-        def failed(error: BaseException) -> None:
-            self.ended.emit(request, tally)
-            self._fail(error)
-
-        self.began.emit(request)
-        done = lambda _: self.ended.emit(request, tally)  # noqa: E731
-        self._work.stream(items, each=each, then=done, failed=failed)
-        return request
-
-    def stop(self, request: Request) -> None:
-        """Open no more of a request."""
-        self._stopped.add(request.number)
+    @property
+    def kept(self) -> tuple[study_strip.SeriesKey, ...]:
+        """The series whose pixels are kept whole, the oldest first."""
+        return tuple(self._volumes)
 
     def show(self, study: studies.Study, series: studies.Series, first: int = 0) -> None:
         """Put a series into the pane; the slice `first` is read first, then outward."""
-        self._load += 1
-        number, key = self._load, study_strip.key_of(study, series)
+        self._stop_feed()
+        key = study_strip.key_of(study, series)
         self._now = (study, series)
         self._pane.show_series(study, series, first)
         self.shown.emit(study, series)
-        if key in self._volumes:
+        held = self._volumes.get(key)
+        if held is not None and held.series.slices == series.slices:
             self._volumes.move_to_end(key)
-            self._pane.set_volume(self._volumes[key])
+            self._pane.set_volume(held)
             return
+        self._volumes.pop(key, None)
+        self._begin_feed()
 
-        is_first_shown = threading.Event()
+    def grow(self, study: studies.Study) -> None:
+        """Take a study's newer self; what is shown of it keeps its place, window and zoom."""
+        if self._now is None or self._now[0].study_uid != study.study_uid:
+            return
+        before, index = self._now[1], self._pane.current_index
+        place = feeding.moved_place(before, index, study)
+        if place is None:
+            self.show(study, study_strip.largest(study))
+            return
+        series = study.series[place[0]]
+        self._stop_feed()
+        self._now = (study, series)
+        read = feeding.moved(self._pane.volumes, before, series)
+        faults = feeding.moved_faults(self._pane.faults, before, series)
+        self._pane.grow_series(study, series, place[1], read, faults)
+        self.shown.emit(study, series)
+        known = int(np.count_nonzero(self._pane.ready)) + len(self._pane.faults)
+        if known < len(series.slices) or not study.is_complete:
+            self._begin_feed()
+        elif len(self._pane.volumes) == 1:
+            self._hold(study_strip.key_of(study, series), self._pane.volumes[0])
 
-        def came(read: tuple[volume.Volume, int]) -> None:
-            if number == self._load:
-                self._take_plane(number, *read)
-            is_first_shown.set()
-
-        def on_slice(filling: volume.Volume, plane: int) -> None:
-            self._work.tell(came, (filling, plane))
-            # The first slice goes before all others: this thread gives way until it is shown.
-            is_first_shown.wait(_FIRST_SLICE_S)
-
-        def load() -> volume.Volume:
-            return self._readers.load(
-                series,
-                first=first,
-                on_slice=on_slice,
-                cancelled=lambda: self._work.is_closing or number != self._load,
-            )
-
-        def failed(error: BaseException) -> None:
-            if number == self._load:
-                self._pane.set_message(str(error), is_error=True)
-                self._fail(error)
-
-        self._work.run(load, then=lambda read: self._keep(number, key, read), failed=failed)
+    def read_all(self) -> None:
+        """Read all of a large series into memory, as the reader has asked."""
+        if self._now is not None and self.is_near and self._now[0].is_complete:
+            self._stop_feed()
+            self._make_room(self._now[1].decoded_bytes)
+            self._feed_pane(near_bytes=0)
 
     def show_case(self, wanted: open_case.Wanted) -> None:
         """Open a case at full size, or its largest stored picture where the original is gone."""
@@ -158,50 +117,101 @@ class Viewing(QObject):
         def then(opened: open_case.Opened) -> None:
             if number != self._case:
                 return
+            study = plain.study(opened.study)
+            series = study.series[opened.study.series.index(opened.series)]
             if opened.volume is not None:
-                self._hold(study_strip.key_of(opened.study, opened.series), opened.volume)
-            self.case_opened.emit(opened, opened.study)
-            self.show(opened.study, opened.series, opened.index)
+                self._hold(study_strip.key_of(study, series), opened.volume)
+            self.case_opened.emit(opened, study)
+            self.show(study, series, opened.index)
 
-        self._work.run(lambda: open_case.find(wanted, self._readers), then=then, failed=self._fail)
+        def failed(error: BaseException) -> None:
+            if not isinstance(error, errors.MedsearchError):
+                raise error
+            self.failed.emit(error)
+
+        self._work.run(lambda: open_case.find(wanted, self._readers), then=then, failed=failed)
 
     def draw_pictures(self, study: studies.Study) -> None:
         """Make the small pictures of a study's series, one after another."""
-        self._wanted += [(study, series) for series in study.series]
+        for series in study.series:
+            key = study_strip.key_of(study, series)
+            middle = series.slices[len(series.slices) // 2]
+            if key not in self._drawn or (study.is_complete and self._drawn[key] != middle):
+                self._drawn[key] = middle
+                self._wanted[key] = series
         self._draw_next()
 
     def close_study(self, study: studies.Study) -> None:
         """Forget what was read of a study."""
-        for key in [key for key in self._volumes if key[0] == study.study_uid]:
-            del self._volumes[key]
+        for held in (self._volumes, self._drawn, self._wanted):
+            for key in [key for key in held if key[0] == study.study_uid]:
+                del held[key]
 
     def clear(self) -> None:
-        """Empty the pane."""
-        self._load += 1
+        """Close everything and empty the pane."""
+        self._stop_feed()
         self._now = None
+        for held in (self._volumes, self._drawn, self._wanted):
+            held.clear()
         self._pane.clear()
 
-    def _take_plane(self, number: int, filling: volume.Volume, plane: int) -> None:
-        if self._first_came != number:
-            self._first_came = number
-            self._pane.set_volume(filling)
-            _log.debug("the first slice is shown")
-        self._pane.plane_ready(plane)
+    # reading
 
-    def _keep(self, number: int, key: study_strip.SeriesKey, read: volume.Volume) -> None:
-        if number != self._load:
-            return
-        if self._first_came != number:
-            self._first_came = number
-            self._pane.set_volume(read)
-        if bool(np.all(read.ready)):
+    def _begin_feed(self) -> None:
+        study, series = self._now
+        size = series.decoded_bytes
+        if not study.is_complete:
+            self._feed_pane(near_bytes=feeding.GROWING_BYTES)
+        elif size > isolated.ASK_ABOVE_BYTES and len(series.slices) > 1:
+            self._feed_pane(near_bytes=feeding.NEAR_BYTES)
+            self.large_met.emit(series, size < blocks.free_bytes() * (1 - _LEFT_FREE))
+        else:
+            self._make_room(size)
+            self._feed_pane(near_bytes=0)
+
+    def _feed_pane(self, *, near_bytes: int) -> None:
+        study, series = self._now
+        key = study_strip.key_of(study, series)
+        feed = feeding.Feed(
+            self._readers, self._work, self._pane, series, near_bytes=near_bytes, parent=self
+        )
+        feed.fault_met.connect(self.fault_met)
+        feed.failed.connect(self._fail)
+        feed.finished.connect(lambda read: self._finish(key, read))
+        self._feed = feed
+        feed.start()
+
+    def _stop_feed(self) -> None:
+        feed, self._feed = self._feed, None
+        if feed is not None:
+            feed.stop()
+
+    def _finish(self, key: study_strip.SeriesKey, read: volume.Volume) -> None:
+        if int(np.count_nonzero(read.ready)) + len(read.faults) == len(read.indices):
             self._hold(key, read)
         _log.debug("all slices are read")
+
+    def _fail(self, error: BaseException) -> None:
+        """Say in the pane why a series cannot be read, unless each of its slices says it."""
+        if not isinstance(error, errors.MedsearchError):
+            raise error
+        series = self._now[1]
+        if len(self._pane.faults) == len(series.slices):
+            return
+        self._pane.set_message(plain.line(str(error)), is_error=True)
+        reason = getattr(error, "reason", str(error))
+        for index in range(len(series.slices)):
+            self.fault_met.emit(series, index, reason)
 
     def _hold(self, key: study_strip.SeriesKey, read: volume.Volume) -> None:
         self._volumes[key] = read
         self._volumes.move_to_end(key)
-        while len(self._volumes) > 1 and self._held_bytes() > _KEPT_BYTES:
+        self._make_room(0)
+
+    def _make_room(self, size: int) -> None:
+        """Let the oldest volumes go until what is kept, and `size` more, keeps to the limit."""
+        least = 0 if size else 1
+        while len(self._volumes) > least and self._held_bytes() + size > _KEPT_BYTES:
             self._volumes.popitem(last=False)
 
     def _held_bytes(self) -> int:
@@ -210,12 +220,11 @@ class Viewing(QObject):
     def _draw_next(self) -> None:
         if self._is_drawing or not self._wanted:
             return
-        study, series = self._wanted.pop(0)
-        key = study_strip.key_of(study, series)
+        key, series = self._wanted.popitem(last=False)
         self._is_drawing = True
 
         def then(image: QImage | None) -> None:
-            if image is not None:
+            if image is not None and key in self._drawn:
                 self.picture_made.emit(key, QPixmap.fromImage(image))
             self._is_drawing = False
             self._draw_next()
@@ -226,8 +235,3 @@ class Viewing(QObject):
             then=then,
             failed=lambda error: then(None),  # the pane says why when the series is chosen
         )
-
-    def _fail(self, error: BaseException) -> None:
-        if not isinstance(error, errors.MedsearchError):
-            raise error
-        self.failed.emit(error)

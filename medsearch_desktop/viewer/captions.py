@@ -136,7 +136,8 @@ def contents(
     if spacing is not None:
         longest = min(_SCALE_BAR_PX * scale, _SCALE_BAR_PART * frame.width)
         bar = framing.scale_bar(min(spacing) / frame.scale, longest)
-    more = len(series.marks) - _SHOWN_MARKS
+    all_marks = marks(shown)
+    more = len(all_marks) - _SHOWN_MARKS
     return overlays.Contents(
         who=who(shown.study, series, shown.index),
         image_number=image_number(series, shown.index),
@@ -151,12 +152,30 @@ def contents(
         unknown="" if shown.letters else _tr("Orientation unknown"),
         scale_bar=bar,
         no_scale="" if bar else _tr("No pixel spacing: no scale bar"),
-        marks=series.marks,
+        marks=all_marks,
+        faults=tuple(index for index in shown.faults if not shown.ready[index]),
         more_marks=_tr("({} more)").format(more) if more > 0 else "",
         index=shown.index,
         ready=shown.ready,
         hidden=hidden,
     )
+
+
+def marks(shown: stack.Stack) -> tuple[str, ...]:
+    """Return what is wrong or odd with the series: slices that cannot be read come first."""
+    lost = sum(not shown.ready[index] for index in shown.faults)
+    if not lost or shown.count < 2:
+        return shown.series.marks
+    words = _tr("{} of {} slices cannot be read.").format(lost, shown.count)
+    return (words, *shown.series.marks)
+
+
+def fault(shown: stack.Stack) -> str:
+    """Return why the present slice cannot be read; "" where it can."""
+    if not shown.fault or shown.count < 2:
+        return shown.fault
+    words = _tr("Image {} of {} cannot be read.").format(shown.index + 1, shown.count)
+    return f"{words} {shown.fault}"
 
 
 def spoken(shown: stack.Stack) -> str:
@@ -166,6 +185,7 @@ def spoken(shown: stack.Stack) -> str:
         _joined(series.modality, series.description or shown.study.title, by=" "),
         _tr("image {} of {}").format(shown.index + 1, shown.count),
         _joined(window(series, chosen), chosen.name if chosen else ""),
-        *series.marks,
+        fault(shown),
+        *marks(shown),
     ]
     return ". ".join(part for part in parts if part)

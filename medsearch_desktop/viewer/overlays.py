@@ -42,7 +42,8 @@ class Contents:
     """What to write over one slice; every text is ready to be shown.
 
     `letters` are at the (left, right, top, bottom) edges or None when the
-    orientation is unknown. `ready` is bool (slices,): which are loaded.
+    orientation is unknown. `ready` is bool (slices,): which are loaded; `faults`
+    are the slices that cannot be read.
     """
 
     who: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class Contents:
     more_marks: str = ""
     index: int = 0
     ready: np.ndarray | None = None
+    faults: tuple[int, ...] = ()
     hidden: bool = False
 
 
@@ -299,6 +301,7 @@ class Painter:
                     track.left(), track.top() + first * step, track.width(), (end - first) * step
                 )
             )
+        self._fault_ticks(painter, track, contents)
         centre = track.top() + (contents.index + 0.5) * step
         knob = QRectF(0, 0, track.width() + self._px(2), self._px(14))
         knob.moveCenter(QPointF(track.center().x(), centre))
@@ -306,6 +309,15 @@ class Painter:
         painter.drawRoundedRect(knob.adjusted(-1, -1, 1, 1), self._px(3), self._px(3))
         painter.setBrush(self._colours.text)
         painter.drawRoundedRect(knob, self._px(3), self._px(3))
+
+    def _fault_ticks(self, painter: QPainter, track: QRectF, contents: Contents) -> None:
+        """Draw a tick beyond both sides of the track at each slice that cannot be read."""
+        assert contents.ready is not None
+        high = max(self._px(2), track.height() / len(contents.ready))
+        painter.setBrush(self._colours.warning)
+        step = track.height() / len(contents.ready)
+        for top in {round(track.top() + (i + 0.5) * step - high / 2) for i in contents.faults}:
+            painter.drawRect(QRectF(track.left() - 2, top, track.width() + 4, high))
 
     def _warnings(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,18 +19,21 @@ _SAMPLE_PIXELS = 1 << 18
 class Stack:
     """One series with its place and window; knows nothing of panes.
 
-    `ready` is bool, one for each of `series.slices`. `window` is None until
-    the first slice is there, and always for colour.
+    Its pixels lie in one volume, or in several that hold some slices each.
+    `ready` is bool, one for each of `series.slices`; `faults` says of a slice
+    why it cannot be read. `window` is None until the first slice is there, and
+    always for colour.
     """
 
     def __init__(self, study: studies.Study, series: studies.Series, first: int = 0) -> None:
         self.study, self.series = study, series
-        self.volume: volumes.Volume | None = None
         self.window: studies.Window | None = None
         self.first_window: studies.Window | None = None
         self.index = self._held(first)
         self.ready = np.zeros(len(series.slices), dtype=bool)
-        self._planes: dict[int, int] = {}
+        self.faults: dict[int, str] = {}
+        self._volumes: list[volumes.Volume] = []
+        self._places: dict[int, tuple[volumes.Volume, int]] = {}
         self.turn = hanging.turn(series)
         self.letters = hanging.letters(series)
 
@@ -39,27 +43,60 @@ class Stack:
         return len(self.series.slices)
 
     @property
+    def volumes(self) -> tuple[volumes.Volume, ...]:
+        """Return the volumes that hold the slices read so far."""
+        return tuple(self._volumes)
+
+    @property
+    def volume(self) -> volumes.Volume | None:
+        """Return the volume of the present slice; until it is read, the newest there is."""
+        place = self._places.get(self.index)
+        if place is not None:
+            return place[0]
+        return self._volumes[-1] if self._volumes else None
+
+    @property
     def plane(self) -> int | None:
-        """Return the plane of the volume that holds the present slice, None until it is read."""
-        if self.volume is None or not self.count or not self.ready[self.index]:
-            return None
-        return self._planes[self.index]
+        """Return the plane of `volume` that holds the present slice, None until it is read."""
+        place = self._places.get(self.index)
+        return None if place is None else place[1]
+
+    @property
+    def fault(self) -> str:
+        """Say why the present slice cannot be read; "" where nothing is wrong with it."""
+        return "" if self.index in self._places else self.faults.get(self.index, "")
 
     def take(self, volume: volumes.Volume) -> None:
-        """Take the pixels, which may still be filling; ValueError for another series."""
-        if volume.series.key != self.series.key:
-            raise ValueError("the volume is of another series than the one shown")
-        self.volume = volume
-        self._planes = {index: plane for plane, index in enumerate(volume.indices)}
-        self.ready = np.zeros(self.count, dtype=bool)
-        self.ready[list(volume.indices)] = volume.ready
+        """Take pixels in place of all others; ValueError for another series."""
+        self._check(volume)
+        self._volumes = []
+        self.add(volume)
 
-    def mark_ready(self, plane: int) -> bool:
-        """Note that a plane was read; return whether it is the one shown."""
-        if self.volume is None or not 0 <= plane < len(self.volume.indices):
+    def add(self, volume: volumes.Volume) -> None:
+        """Take pixels beside those there are; they may still be filling."""
+        self._check(volume)
+        self._volumes = [one for one in self._volumes if one is not volume] + [volume]
+        self._find_places()
+
+    def drop(self, gone: Iterable[volumes.Volume]) -> None:
+        """Forget the pixels of some volumes."""
+        let_go = set(map(id, gone))
+        self._volumes = [one for one in self._volumes if id(one) not in let_go]
+        self._find_places()
+
+    def mark_ready(self, plane: int, volume: volumes.Volume | None = None) -> bool:
+        """Note that a plane of a volume (the newest) was read; return whether it is shown."""
+        volume = volume or (self._volumes[-1] if self._volumes else None)
+        if volume is None or not 0 <= plane < len(volume.indices):
             return False
-        index = self.volume.indices[plane]
+        index = volume.indices[plane]
+        self._places[index] = (volume, plane)
         self.ready[index] = True
+        return index == self.index
+
+    def mark_fault(self, index: int, sentence: str) -> bool:
+        """Note that a slice cannot be read; return whether it is the one shown."""
+        self.faults[index] = sentence
         return index == self.index
 
     def move_to(self, index: int) -> bool:
@@ -91,11 +128,25 @@ class Stack:
 
     def value_text(self, pixel: tuple[int, int] | None) -> str:
         """Return the value at (column, row) as shown, with its unit; "" where there is none."""
-        plane = self.plane
-        if pixel is None or plane is None or self.volume is None:
+        plane, volume = self.plane, self.volume
+        if pixel is None or plane is None or volume is None:
             return ""
         stored = hanging.stored_pixel(self.series, *pixel)
-        return slice_image.value_text(self.volume, plane, *stored)
+        return slice_image.value_text(volume, plane, *stored)
+
+    def _check(self, volume: volumes.Volume) -> None:
+        if volume.series.key != self.series.key:
+            raise ValueError("the volume is of another series than the one shown")
+
+    def _find_places(self) -> None:
+        self._places = {}
+        for volume in self._volumes:
+            read = np.flatnonzero(volume.ready).tolist()
+            self._places.update((volume.indices[plane], (volume, plane)) for plane in read)
+            for plane, sentence in dict(volume.faults).items():
+                self.faults[volume.indices[plane]] = sentence
+        self.ready = np.zeros(self.count, dtype=bool)
+        self.ready[list(self._places)] = True
 
     def _sample(self) -> volumes.Volume:
         """Return the present plane alone, thinned where it is large: enough for its percentiles."""

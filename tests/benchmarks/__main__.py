@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import loads
 import querying
 import windows
 
@@ -30,7 +31,7 @@ def main() -> int:
     sys.stdout.write(f"{time.strftime('%Y-%m-%d')}, {machine()}\n\n")
     sys.stdout.write("| Measured | Figure | Bar | |\n|---|---|---|---|\n")
     is_met = True
-    for measure in (querying.measure, windows.measure):
+    for measure in (querying.measure, windows.measure, loads.measure):
         for figure in measure():
             sys.stdout.write(figure.line() + "\n")
             sys.stdout.flush()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import mounts
 import pytest
+import toy_collection
 from PySide6.QtCore import QSize
 
 from medsearch_desktop.gui import app
@@ -82,3 +86,109 @@ def test_that_the_first_window_waits_for_no_numpy_and_no_shelf(module):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
     assert not loaded & {"numpy", "sqlite_utils", "torch", "faiss", "vtkmodules", "qtawesome"}
+
+
+# The real program: asks, keeps what it finds, and says which cards were shown meanwhile.
+_ASKING = """
+import json, sys, time, toy_encoder
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+from medsearch_desktop.gui import app, problems
+cards, start = [], app.App.start
+show = problems.Problems.show_problem
+problems.Problems.show_problem = lambda self, p: (cards.append(p.title), show(self, p))
+
+def started(self, options):
+    start(self, options)
+    end = time.monotonic() + 60
+    def look():
+        found = self.parts.searching.results
+        if (found and found.complete) or time.monotonic() > end:
+            timer.stop()
+            print(json.dumps([len(found.hits) if found else None, cards]), flush=True)
+            self.window.close()
+    timer = self.timer = QTimer(self.window, interval=100)
+    timer.timeout.connect(look)
+    timer.start()
+
+app.App.start = started
+sys.exit(app.main(sys.argv[1:]))
+"""
+
+
+def _run(home: Path, *arguments: str, behind: list[str], code: str = _ASKING):
+    return subprocess.run(
+        [*behind, sys.executable, "-c", code, "--home", str(home), *arguments],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of its own")
+@pytest.mark.parametrize("kind", ["read-only", "full"])
+def test_that_a_data_folder_that_cannot_be_written_is_searched_and_told_of(toys, home, kind):
+    done = _run(home, "--text", "red", behind=mounts.seen_by(home, kind))
+    assert done.returncode == 0, done.stderr
+    hits, cards = json.loads(done.stdout.splitlines()[-1])
+    assert hits
+    assert [title for title in cards if "nothing is kept" in title] == cards[:1]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of its own")
+@pytest.mark.parametrize("kind", ["read-only", "full"])
+def test_that_without_data_a_folder_that_cannot_be_written_is_one_sentence_and_status_1(home, kind):
+    behind = mounts.seen_by(home, kind)
+    done = _run(home, behind=behind)
+    assert done.returncode == 1
+    assert "data folder" in done.stderr
+    assert done.stderr.count("\n") == 1
+    done = subprocess.run(
+        [*behind, sys.executable, "-m", "indexer", "demo", "--home", str(home)],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "inside" not in done.stderr  # a sentence of its own, not of a fault nobody foresaw
+
+
+def test_that_a_fault_in_a_slot_becomes_one_card_and_the_window_goes_on(program, home):
+    from medsearch_desktop import logs
+
+    started = program()
+    logs.start(home / "logs", "window")
+    logs.watch(lambda kind: started.app.work.tell(started.app.show_fault, kind))
+    try:
+        sys.excepthook(ValueError, ValueError("MUELLER^ANNA"), None)
+        threading.excepthook(
+            threading.ExceptHookArgs((KeyError, KeyError("MUELLER^ANNA"), None, None))
+        )
+        shown = started.window.results.problems
+        started.wait(shown.shown)
+        assert [kind.value for kind in shown.shown()] == ["error"]
+        assert "MUELLER" not in (home / "logs" / "window.log").read_text("utf-8")
+    finally:
+        logs.stop()
+
+
+@pytest.fixture
+def expected_warnings() -> list[str]:
+    return ["nobody caught it"]
+
+
+def test_that_what_another_start_hands_over_is_taken_as_a_drop(program, toys, pictures):
+    started = program()
+    started.wait_for_collections()
+    taken = []
+    started.parts.searching.began.connect(taken.append)
+    from medsearch_desktop.gui import instance
+
+    started.app.take(instance.Request((str(pictures / "red.png"),)))
+    started.wait(lambda: started.model.hits() and started.answered())
+    assert started.order()[0] in {f"case-{n}" for n in range(4, 40, 8)}
+    started.app.take(instance.Request(text="green"))
+    started.wait(lambda: started.answered() and len(taken) >= 2)
+    other = toy_collection.write(toys.parent.parent / "other", range(8), folder=pictures)
+    assert other
+    started.app.take(instance.Request(collections=(str(toys.parent.parent / "other"),)))
+    started.wait(lambda: started.parts.library.searched == (str(toys.parent.parent / "other"),))

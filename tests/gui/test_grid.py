@@ -62,7 +62,9 @@ def test_that_the_line_between_docks_can_be_grabbed_within_8_px(program, toys, q
     qtbot.waitUntil(lambda: window.results.width() == 600, timeout=3000)
     edge = window.results.mapTo(window, QPoint(0, 300))
     for offset in (-3, 3):
-        assert isinstance(window.childAt(edge + QPoint(offset, 0)), grips.Grip)
+        place = edge + QPoint(offset, 0)
+        # The grips follow the docks by a timer.
+        qtbot.waitUntil(lambda place=place: isinstance(window.childAt(place), grips.Grip))
     grip = window.childAt(edge)
     start = grip.mapFrom(window, edge)
     qtbot.mousePress(grip, LEFT, pos=start)

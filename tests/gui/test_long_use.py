@@ -36,12 +36,13 @@ def test_that_a_day_of_opening_and_searching_leaves_the_window_as_large_as_it_wa
     ours, worker = growth.Growth("window"), growth.Growth("worker")
     for done in range(1, ROUNDS + 1):
         ended: list[object] = []
-        note = lambda request, tally, ended=ended: ended.append(tally)  # noqa: E731
-        started.parts.viewing.ended.connect(note)
+        note = lambda request, opened, ended=ended: ended.append(opened)  # noqa: E731
+        started.parts.intake.ended.connect(note)
         started.parts.intake.take(drops.Dropped(paths=(files[done % 3],)), drops.Zone.OPEN)
         started.wait(lambda ended=ended: ended)
-        started.parts.viewing.ended.disconnect(note)
-        assert ended[0].studies
+        started.parts.intake.ended.disconnect(note)
+        assert ended[0]
+        started.box.set_parts(())
         started.ask(f"{chance.choice(colours)} {chance.choice(colours)} {done % 9}")
         assert started.order()
         if done % max(1, ROUNDS // SAMPLES) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 
@@ -425,3 +426,84 @@ def test_that_a_large_slice_gets_its_window_without_a_look_at_every_pixel(pane, 
     exact = display.percentile_window(whole.modality_values(0))
     assert pane.window.centre == pytest.approx(exact.centre, abs=10)
     assert pane.window.width == pytest.approx(exact.width, abs=20)
+
+
+# Slices that cannot be read, and pixels in several volumes
+
+
+def part_of(opened, indices, *, ready=True, faults=None):
+    """Return a volume of some slices of an opened series."""
+    _, series, whole = opened
+    voxels = whole.voxels[list(indices)]
+    return volume.Volume(
+        series, voxels, tuple(indices), np.full(len(indices), ready), dict(faults or {})
+    )
+
+
+def test_that_a_slice_which_cannot_be_read_is_a_sentence_over_black(pane, opened, tmp_path, qtbot):
+    phantoms.write_ct_series(tmp_path / "ct")
+    found = opened(tmp_path / "ct")
+    voxels = found[2].voxels.copy()
+    voxels[5] = 4000  # were it ever drawn, it would be white
+    ready = np.arange(12) != 5
+    read = volume.Volume(found[1], voxels, tuple(range(12)), ready, {5: "Its data is cut off."})
+    pane.show_series(found[0], found[1], 4)
+    pane.set_volume(read)
+    neighbour = drawn(pane)
+    assert QColor(neighbour.pixel(200, 450)) != QColor("black")
+    with qtbot.assertNotEmitted(pane.value_under_cursor, wait=10):
+        pane.go_to(5)
+        hover(pane, QPoint(200, 450))
+    blank = drawn(pane)
+    assert QColor(blank.pixel(200, 450)) == QColor("black")
+    assert "Image 6 of 12 cannot be read. Its data is cut off." in pane.accessibleDescription()
+    assert "1 of 12 slices cannot be read." in pane.accessibleDescription()
+    assert has_colour(blank, (620, 40, 12, 560), theme.overlay_colours().warning)
+    pane.go_to(6)
+    assert "Image 6" not in pane.accessibleDescription()
+    assert "1 of 12 slices cannot be read." in pane.accessibleDescription()
+
+
+def test_that_a_fault_that_comes_while_reading_is_shown_at_once(pane, opened, tmp_path):
+    phantoms.write_ct_series(tmp_path / "ct")
+    found = opened(tmp_path / "ct", filled=False)
+    pane.show_series(found[0], found[1], 3)
+    pane.set_volume(found[2])
+    pane.slice_failed(3, "The reader ended.")
+    assert "The reader ended." in pane.accessibleDescription()
+    assert pane.faults == {3: "The reader ended."}
+
+
+def test_that_slices_lie_in_several_volumes_and_those_let_go_are_missing(pane, opened, tmp_path):
+    phantoms.write_ct_series(tmp_path / "ct")
+    found = opened(tmp_path / "ct")
+    pane.show_series(found[0], found[1], 1)
+    low, high = part_of(found, range(3)), part_of(found, range(6, 9))
+    pane.add_volume(low)
+    pane.add_volume(high)
+    assert np.flatnonzero(pane.ready).tolist() == [0, 1, 2, 6, 7, 8]
+    assert pane.volume is low
+    pane.go_to(7)
+    assert pane.volume is high
+    pane.drop_volumes([low])
+    assert np.flatnonzero(pane.ready).tolist() == [6, 7, 8]
+    assert pane.volumes == (high,)
+
+
+def test_that_a_series_that_grows_keeps_slice_window_and_zoom(pane, opened, tmp_path):
+    phantoms.write_ct_series(tmp_path / "ct")
+    found, whole, read = opened(tmp_path / "ct")
+    few = dataclasses.replace(
+        whole, slices=whole.slices[4:8], slope=whole.slope[4:8], intercept=whole.intercept[4:8]
+    )
+    pane.show_series(dataclasses.replace(found, series=(few,)), few, 1)
+    pane.set_volume(volume.Volume(few, read.voxels[4:8], (0, 1, 2, 3), np.ones(4, dtype=bool)))
+    pane.set_window(study.Window(100.0, 700.0))
+    pane.zoom(2.0)
+    frame, before = pane.frame, drawn(pane).copy(100, 300, 300, 200)
+    kept = volume.Volume(whole, read.voxels[4:8], (4, 5, 6, 7), np.ones(4, dtype=bool))
+    pane.grow_series(found, whole, 5, [kept], {})
+    assert pane.current_index == 5
+    assert pane.window == study.Window(100.0, 700.0)
+    assert pane.frame == frame
+    assert drawn(pane).copy(100, 300, 300, 200) == before
