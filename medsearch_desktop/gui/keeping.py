@@ -83,7 +83,7 @@ class Keeping(QObject):
             if failed is not None:
                 failed(error)
 
-        self._thread.run(lambda: work(self._opened()), then=then, failed=complain)
+        self._thread.run(lambda: self._done(work), then=then, failed=complain)
 
     def keep(
         self, work: Callable[[database.Shelf], Any], then: Callable[[Any], object] = _nothing
@@ -158,9 +158,19 @@ class Keeping(QObject):
             # It may be writable now, or have come back.
             self._shelf = None
             shelf.close()
-            shelf = self._opened()
-        result = write.work(shelf)
-        self._thread.tell(write.then, result)
+        self._thread.tell(write.then, self._done(write.work))
+
+    def _done(self, work: Callable[[database.Shelf], Any]) -> Any:
+        """Call `work`; where the files prove damaged, open them anew, and call it once more."""
+        shelf = self._opened()
+        try:
+            return work(shelf)
+        except errors.ShelfError:
+            if not shelf.is_damaged:
+                raise
+        self._shelf = None
+        shelf.close()
+        return work(self._opened())
 
     def _opened(self) -> database.Shelf:
         if self._shelf is None:

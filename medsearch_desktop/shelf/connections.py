@@ -99,11 +99,26 @@ def reading(path: Path) -> sqlite3.Connection:
     raise AssertionError("not reached")
 
 
+def as_it_lies(path: Path) -> sqlite3.Connection:
+    """Open a closed file to read alone, without its log and without leaving one."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)
+
+
 def is_damage(error: sqlite3.Error) -> bool:
     """Say whether an error of SQLite speaks of the file and not of the machine."""
     if main_code(error) == sqlite3.SQLITE_IOERR:
         return getattr(error, "sqlite_errorcode", 0) in _UNREADABLE
     return main_code(error) not in _PASSING
+
+
+def is_corrupt(error: sqlite3.Error) -> bool:
+    """Say whether an error shows that the content of an open file is damaged."""
+    if main_code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return True
+    if main_code(error) == sqlite3.SQLITE_IOERR:
+        return is_damage(error)
+    # Those of Python's own module have no code.
+    return main_code(error) == 0 and any(w in str(error) for w in ("malformed", "decode to UTF-8"))
 
 
 def main_code(error: BaseException) -> int:

@@ -66,18 +66,23 @@ def carry(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA defer_foreign_keys = ON")
     before = [_taken_out(db, table, key) for table, key in touched]
     after = [_put_in(db, table, key) for table, key in touched]
+    before_all = record
     record = dataclasses.replace(
         record,
         changes=record.changes + 1,
         total=digests.added(record.total, list(filter(None, after)), list(filter(None, before))),
     )
     for schema in ("main", "mirror"):
+        digests.remember(db, before_all, schema)
         digests.write_state(db, record, schema)
     db.execute("DELETE FROM temp.touched")
 
 
 def _changes(db: sqlite3.Connection, schema: str) -> int:
-    return int(db.execute(f"SELECT changes FROM {schema}.state").fetchone()[0])
+    found = db.execute(f"SELECT changes FROM {schema}.state WHERE id = 1").fetchone()
+    if found is None:
+        raise sqlite3.DatabaseError("the record of the shelf is malformed")
+    return int(found[0])
 
 
 def _taken_out(db: sqlite3.Connection, table: str, key: object) -> str:

@@ -13,7 +13,7 @@ import errno
 import os
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -36,6 +36,10 @@ _ON_A_SHARE = (
     " is written more slowly there, and one window at a time may use it."
 )
 _READ_ONLY = "the data folder cannot be written: what is kept can be looked at, nothing is added."
+_UNREADABLE = (
+    "{} entries of the shelf of an earlier version hold damaged fields; they are kept as they"
+    " are, and a favourite is shown without them."
+)
 _FULL = "the disk is full: what is kept can be looked at, nothing is added."
 
 
@@ -47,6 +51,7 @@ class Shelf:
     at a time. Pictures under `scratch` are passing ones: what is kept copies
     them into `pictures`. `notices` are sentences for the reader about what was
     found at opening; `refusal` says why nothing can be written, "" where it can.
+    `faults` are the damages met since: with one it is to be opened again, which mends it.
     """
 
     path: Path
@@ -55,7 +60,8 @@ class Shelf:
     db: Database
     notices: tuple[str, ...] = ()
     refusal: str = ""
-    identity: tuple[tuple[int, int], ...] = ()
+    identity: tuple[tuple[str, int, int], ...] = ()
+    faults: list[str] = field(default_factory=list)
 
     @property
     def is_read_only(self) -> bool:
@@ -65,7 +71,14 @@ class Shelf:
     @property
     def is_moved(self) -> bool:
         """Say whether its files are gone or others of their names: it must be opened again."""
-        return not self.is_read_only and _identity(places.Places(self.path)) != self.identity
+        if self.is_read_only:
+            return False
+        return not set(self.identity) <= set(_identity(places.Places(self.path)))
+
+    @property
+    def is_damaged(self) -> bool:
+        """Say whether damage was met while it was open: it must be opened again."""
+        return bool(self.faults)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[Database]:
@@ -107,11 +120,15 @@ class Shelf:
                 raise errors.ShelfError(str(self.path), _reason(error, self.path)) from error
 
     def close(self) -> None:
-        """Close the files and seal them; the shelf cannot be used after this."""
+        """Close the files, and seal them where both are whole; it cannot be used after this.
+
+        A seal that is still there was not broken by a write: it stays the better witness.
+        """
         at = places.Places(self.path)
-        are_alike = not self.is_read_only and copies.are_alike(self.db.conn)
+        may_seal = not (self.is_read_only or self.is_damaged or self.is_moved)
+        may_seal = may_seal and copies.are_alike(self.db.conn)
         self.db.close()
-        if are_alike and not self.is_moved:
+        if may_seal and not at.seal.exists() and not seal.is_held(at) and _are_whole(at):
             seal.put_on(at)
 
     def _refuse_unwritable(self) -> None:
@@ -135,6 +152,11 @@ class Shelf:
         try:
             yield
         except sqlite3.Error as error:
+            if connections.is_corrupt(error):
+                self.faults.append(f"{error}")
+                # The next opening must check every row.
+                with contextlib.suppress(OSError):
+                    seal.broken(places.Places(self.path))
             raise errors.ShelfError(str(self.path), _reason(error, self.path)) from error
 
 
@@ -180,7 +202,7 @@ def _opened(at: places.Places, scratch: Path) -> Shelf:
     try:
         # Plug-ins of sqlite-utils are other people's code; the shelf needs none.
         db = Database(connection, execute_plugins=False)
-        _bring_up_to_date(db, at)
+        notices = (*notices, *_bring_up_to_date(db, at))
         places.made_private(at.mirror)
         connections.attach(connection, at.mirror)
         copies.watch(connection)
@@ -194,15 +216,18 @@ def _opened(at: places.Places, scratch: Path) -> Shelf:
         raise
 
 
-def _bring_up_to_date(db: Database, at: places.Places) -> None:
+def _bring_up_to_date(db: Database, at: places.Places) -> tuple[str, ...]:
     """Migrate the first copy, and make the second from it where it is new or was older."""
+    damaged = 0
     is_older = formats.version_of(db.conn) < len(formats.MIGRATIONS)
     if is_older:
         seal.broken(at)
         formats.migrate(db)
+        damaged = formats.unreadable(db.conn)
     if is_older or not places.is_there(at.mirror):
         places.removed(at.mirror)
         backups.copied(db.conn, at.mirror)
+    return (_UNREADABLE.format(damaged),) if damaged else ()
 
 
 def _looked_at(at: places.Places, scratch: Path, refusal: str) -> Shelf:
@@ -220,13 +245,29 @@ def _looked_at(at: places.Places, scratch: Path, refusal: str) -> Shelf:
     return Shelf(at.main, at.pictures, scratch, db, (f"Favourites: {refusal}",), refusal)
 
 
-def _identity(at: places.Places) -> tuple[tuple[int, int], ...]:
-    """Return what tells both files from others of their names; () where one is gone."""
+def _identity(at: places.Places) -> tuple[tuple[str, int, int], ...]:
+    """Return what tells the files and their logs from others of their names, those that are.
+
+    A log that was removed while it was open takes writes that nobody would find again.
+    """
+    found: list[tuple[str, int, int]] = []
+    for path in (at.main, at.mirror):
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            with contextlib.suppress(OSError):
+                one = path.with_name(name).stat()
+                found.append((name, one.st_dev, one.st_ino))
+    return tuple(found)
+
+
+def _are_whole(at: places.Places) -> bool:
+    """Read both closed files anew: what was damaged while they were open gets no seal."""
     try:
-        found = [path.stat() for path in (at.main, at.mirror)]
-    except OSError:
-        return ()
-    return tuple((one.st_dev, one.st_ino) for one in found)
+        main, mirror = (
+            soundness.inspect(copy, connections.as_it_lies) for copy in (at.main, at.mirror)
+        )
+    except (sqlite3.Error, OSError):
+        return False
+    return main.is_sound and mirror.is_sound and main.record == mirror.record
 
 
 def _is_forbidden(error: Exception) -> bool:

@@ -21,6 +21,8 @@ KEYS = {
 }
 # The total is a sum, so that one changed row costs two additions, whatever the number of rows.
 _MODULUS = 1 << 256
+# A log is played in after some two hundred changes: one that is cut loses no more than these.
+_REMEMBERED = 256
 
 
 @dataclass(frozen=True)
@@ -87,8 +89,24 @@ def added(total: str, plus: Sequence[str] = (), minus: Sequence[str] = ()) -> st
 
 def state(db: sqlite3.Connection, schema: str = "main") -> State | None:
     """Return the record of one copy, or None where it does not agree with its own digest."""
+    return _record(db, schema, 1)
+
+
+def remembered(db: sqlite3.Connection, changes: int) -> State | None:
+    """Return the record that a copy had after so many changes, None where it is forgotten."""
+    record = _record(db, "main", 2 + changes % _REMEMBERED)
+    return record if record is not None and record.changes == changes else None
+
+
+def remember(db: sqlite3.Connection, record: State, schema: str = "main") -> None:
+    """Keep a record as one that this copy had: it proves an older copy to be its past."""
+    write_state(db, record, schema, 2 + record.changes % _REMEMBERED)
+
+
+def _record(db: sqlite3.Connection, schema: str, row: int) -> State | None:
     found = db.execute(
-        f"SELECT shelf, format, changes, total, schema, hash FROM {schema}.state WHERE id = 1"
+        f"SELECT shelf, format, changes, total, schema, hash FROM {schema}.state WHERE id = ?",
+        (row,),
     ).fetchone()
     if found is None:
         return None
@@ -96,12 +114,12 @@ def state(db: sqlite3.Connection, schema: str = "main") -> State | None:
     return record if record.digest() == found[-1] else None
 
 
-def write_state(db: sqlite3.Connection, record: State, schema: str = "main") -> None:
-    """Write the record of one copy."""
+def write_state(db: sqlite3.Connection, record: State, schema: str = "main", row: int = 1) -> None:
+    """Write the record of one copy, its present one or by `row` one of its past."""
     db.execute(
         f"INSERT OR REPLACE INTO {schema}.state"
-        " (id, shelf, format, changes, total, schema, hash) VALUES (1, ?, ?, ?, ?, ?, ?)",
-        (*dataclasses.astuple(record), record.digest()),
+        " (id, shelf, format, changes, total, schema, hash) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (row, *dataclasses.astuple(record), record.digest()),
     )
 
 

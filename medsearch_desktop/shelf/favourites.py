@@ -12,6 +12,9 @@ from medsearch_desktop.shelf import database
 
 DEFAULT_FOLDER = "Favourites"
 
+# What a field of a damaged row raises: the case is shown without it.
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 @dataclass(frozen=True)
 class Favourite:
@@ -232,25 +235,47 @@ def _favourite(row: tuple[Any, ...]) -> Favourite:
     case_id, collection, folder, title, text, labels, facets = row[:7]
     licence, source, source_url, image, thumbnail, written, when = row[7:]
     return Favourite(
-        case_id=case_id,
-        collection=collection,
-        folder=folder,
-        title=title,
-        text=text,
-        labels=tuple(json.loads(labels)),
-        facets=cases.Facets(**json.loads(facets)),
-        provenance=cases.Provenance(licence, source, source_url),
+        case_id=str(case_id),
+        collection=str(collection),
+        folder=str(folder),
+        title=_words(title),
+        text=_words(text),
+        labels=_labels(labels),
+        facets=_facets(facets),
+        provenance=cases.Provenance(_words(licence), _words(source), _words(source_url)),
         image=_image(image),
-        thumbnail=bytes(thumbnail),
-        note=written,
-        kept=when,
+        thumbnail=thumbnail if isinstance(thumbnail, bytes) else b"",
+        note=_words(written),
+        kept=_words(when),
     )
+
+
+def _words(plain: object) -> str:
+    return "" if plain is None else str(plain)
+
+
+def _labels(plain: str) -> tuple[str, ...]:
+    try:
+        found = json.loads(plain)
+    except UNREADABLE:
+        return ()
+    return tuple(str(one) for one in found) if isinstance(found, list) else ()
+
+
+def _facets(plain: str) -> cases.Facets:
+    try:
+        return cases.Facets(**json.loads(plain))
+    except UNREADABLE:
+        return cases.Facets()
 
 
 def _image(plain: str) -> cases.ImageRef | None:
     if not plain:
         return None
-    fields = json.loads(plain)
-    if fields["region"]:
-        fields["region"] = cases.Region(**fields["region"])
-    return cases.ImageRef(**fields)
+    try:
+        fields = json.loads(plain)
+        if fields["region"]:
+            fields["region"] = cases.Region(**fields["region"])
+        return cases.ImageRef(**fields)
+    except UNREADABLE:
+        return None

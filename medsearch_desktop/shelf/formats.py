@@ -37,6 +37,17 @@ def migrate(db: Database, *, to: int | None = None) -> None:
             raise
 
 
+def unreadable(db: sqlite3.Connection) -> int:
+    """Return how many favourites and questions hold fields that are no JSON."""
+    found = db.execute(
+        "SELECT (SELECT count(*) FROM favourites WHERE NOT (ifnull(json_valid(labels), 0)"
+        " AND ifnull(json_valid(facets), 0) AND (ifnull(image, '') = '' OR json_valid(image))))"
+        " + (SELECT count(*) FROM saved WHERE NOT ifnull(json_valid(query), 0))"
+        " + (SELECT count(*) FROM questions WHERE NOT ifnull(json_valid(query), 0))"
+    )
+    return int(found.fetchone()[0])
+
+
 def _favourites(db: Database) -> None:
     db["folders"].create({"id": int, "name": str, "created": str}, pk="id", not_null={"name"})
     db.execute("CREATE UNIQUE INDEX folders_name ON folders (name COLLATE NOCASE)")

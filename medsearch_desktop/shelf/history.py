@@ -103,5 +103,5 @@ def _query(plain: str) -> queries.Query | None:
     """Return a stored query, or None for one that this version cannot ask."""
     try:
         return queries.Query.from_dict(json.loads(plain))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

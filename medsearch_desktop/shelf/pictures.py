@@ -39,7 +39,11 @@ def sweep(shelf: database.Shelf) -> None:
     """Remove the copies that no saved query and no verdict names any more."""
     with shelf.reading() as db:
         rows = db.execute("SELECT query FROM saved UNION ALL SELECT query FROM questions")
-        named = {Path(path).name for row in rows for path in _paths_in(json.loads(row[0]))}
+        try:
+            named = {Path(path).name for row in rows for path in _paths_in(json.loads(row[0]))}
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # A damaged question may need any of them.
+            return
     for copy in shelf.pictures.glob("*"):
         if copy.name not in named:
             copy.unlink(missing_ok=True)

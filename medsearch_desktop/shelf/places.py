@@ -106,6 +106,25 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
+def set_folder_aside(path: Path) -> None:
+    """Move a folder that lies where a file belongs to `NAME.damaged-N`."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    path.rename(aside)
+
+
+def set_log_aside(path: Path) -> Path:
+    """Move the log of another file from beside a database to `NAME.damaged-N-wal`."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}-wal")).exists():
+        number += 1
+    _drop_passing(path)
+    os.replace(log_of(path), aside)
+    sync(path.parent)
+    return aside
+
+
 def _drop_passing(path: Path) -> None:
     """Remove what SQLite makes anew, shared memory, and a journal that is played back."""
     for name in ("-shm", "-journal"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import sqlite3
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from medsearch_desktop.shelf import (
     copies,
     digests,
     formats,
+    merging,
     places,
     seal,
     soundness,
@@ -22,6 +24,14 @@ from medsearch_desktop.shelf import (
 
 # The folder for favourites whose own folder could not be read any more.
 _FOUND_AGAIN = "Found again"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rebuilt:
+    """Whether something may be missing, and how many favourites only the backup knew."""
+
+    may_lack: bool
+    again: int
 
 
 def made_sound(at: places.Places) -> tuple[str, ...]:
@@ -43,6 +53,14 @@ def _checked(at: places.Places, sealed: seal.Verdict) -> tuple[str, ...]:
     """Check every row of both copies."""
     for copy in (at.main, at.mirror):
         places.removed(_fresh(copy))
+    # README: the way to put a backup back leaves it alone there.
+    is_put_back = sealed.kind is seal.Kind.MISSING and not places.is_there(at.mirror)
+    notices = _without_foreign_log(at) if is_put_back else ()
+    notices += _made_alike(at, sealed)
+    return notices if is_put_back else notices + _with_backup(at)
+
+
+def _made_alike(at: places.Places, sealed: seal.Verdict) -> tuple[str, ...]:
     main, mirror = soundness.inspect(at.main), soundness.inspect(at.mirror)
     refuse_newer(main, mirror)
     if main.is_missing and mirror.is_missing:
@@ -57,6 +75,52 @@ def _checked(at: places.Places, sealed: seal.Verdict) -> tuple[str, ...]:
             return ()
         return _renewed(at.main, mirror)
     return _renewed(at.mirror, main)
+
+
+def _without_foreign_log(at: places.Places) -> tuple[str, ...]:
+    """Put a log aside that is not of this file: played in, it would spoil a backup put back.
+
+    A file that has a log says so in its header, which is written before the log is begun;
+    a backup says that it has none.
+    """
+    if not places.is_there(at.main) or places.log_is_empty(at.main):
+        return ()
+    with at.main.open("rb") as file:
+        if file.read(20)[18:20] != b"\x01\x01":
+            return ()
+    aside = places.set_log_aside(at.main)
+    return (f"A log of another file lay beside {at.main.name}; it is kept as {aside.name}.",)
+
+
+def _with_backup(at: places.Places) -> tuple[str, ...]:
+    """Add what a later backup of the same shelf holds: both copies were older ones."""
+    if not places.is_there(at.main) or (backup := backups.newest_sound(at)) is None:
+        return ()
+    found = soundness.inspect(backup, connections.reading)
+    with contextlib.closing(connections.opened(at.main)) as db:
+        if formats.version_of(db) != len(formats.MIGRATIONS):
+            return ()
+        ours, theirs = digests.state(db), found.record
+        if ours is None or theirs is None or theirs.shelf != ours.shelf:
+            return ()
+        if theirs.changes <= ours.changes:
+            return ()
+        added = merging.add(db, soundness.salvage(backup, connections.reading))
+        # From here on it counts as later than the backup.
+        digests.write_state(db, dataclasses.replace(_state(db), changes=theirs.changes + 1))
+        db.commit()
+    renew(at.main, at.mirror, keep=False)
+    return (
+        f"Both copies of the shelf were older than {backup.name}; what it alone held ({added}) was"
+        " added, so something removed may be there again.",
+    )
+
+
+def _state(db: sqlite3.Connection) -> digests.State:
+    record = digests.state(db)
+    if record is None:
+        raise sqlite3.DatabaseError("the record of the shelf is malformed")
+    return record
 
 
 def renew(source: Path, target: Path, *, keep: bool) -> Path | None:
@@ -92,26 +156,46 @@ def refuse_newer(*found: soundness.Finding) -> None:
 def _alike(
     at: places.Places, main: soundness.Finding, mirror: soundness.Finding, sealed: seal.Verdict
 ) -> tuple[str, ...]:
-    """Compare two sound copies: the one with more changes wins, the first where they disagree."""
+    """Compare two sound copies: the later state of one history wins, two histories are merged."""
     if main.record is None or mirror.record is None or main.record.shelf != mirror.record.shelf:
         aside = renew(at.main, at.mirror, keep=True)
         return (f"The second copy of the shelf was another shelf's; it is kept as {_name(aside)}.",)
     if main.changes != mirror.changes:
         if not _differ_still(at):
             return ()
-        behind = at.mirror if main.changes > mirror.changes else at.main
-        if behind == at.main:
+        ahead, behind = (mirror, main) if main.changes < mirror.changes else (main, mirror)
+        if not _is_past(ahead, behind):
+            return _merged(ahead, behind)
+        if behind.path == at.main:
             renew(at.mirror, at.main, keep=False)
         else:
             _bring_forward(at)
         return (
-            f"{behind.name} lacked the last changes after an unclean end; it was brought up to date"
-            " from its second copy, and nothing that was kept is lost.",
+            f"{behind.path.name} lacked the last changes after an unclean end; it was brought up to"
+            " date from its second copy, and nothing that was kept is lost.",
         )
     if main.record != mirror.record:
-        aside = renew(at.main, at.mirror, keep=True)
-        return (f"The two copies of the shelf differed; the second is kept as {_name(aside)}.",)
+        return _merged(main, mirror)
     return _loosely_damaged(at, sealed)
+
+
+def _is_past(ahead: soundness.Finding, behind: soundness.Finding) -> bool:
+    older = soundness.salvage(behind.path)
+    with contextlib.closing(connections.opened(ahead.path)) as db:
+        return behind.record is not None and merging.is_past(db, behind.record, older)
+
+
+def _merged(ahead: soundness.Finding, other: soundness.Finding) -> tuple[str, ...]:
+    """Add what the other copy alone holds, and make that anew; its old file is kept aside."""
+    found = soundness.salvage(other.path)
+    with contextlib.closing(connections.opened(ahead.path)) as db:
+        added = merging.add(db, found)
+    aside = renew(ahead.path, other.path, keep=True)
+    return (
+        f"The two copies of the shelf had gone different ways. What {other.path.name} alone held"
+        f" ({added}) was added to {ahead.path.name}, so something removed may be there again, and"
+        f" its old file is kept as {_name(aside)}.",
+    )
 
 
 def _differ_still(at: places.Places) -> bool:
@@ -194,29 +278,32 @@ def _put_together(
 ) -> tuple[str, ...]:
     """Put the sound rows of two damaged copies together, the newer first."""
     # One that is there already was left by a kill; what it lacked was said to nobody.
-    lost = True
+    made = _Rebuilt(may_lack=True, again=0)
     if not (places.is_there(at.rebuilt) and soundness.inspect(at.rebuilt).is_sound):
-        lost = _rebuild(at, sorted((main, mirror), key=lambda one: one.changes, reverse=True))
+        made = _rebuild(at, sorted((main, mirror), key=lambda one: one.changes, reverse=True))
     asides = [renew(at.rebuilt, one.path, keep=True) for one in (main, mirror)]
     places.removed(at.rebuilt)
     named = " and ".join(aside.name for aside in asides if aside is not None)
-    end = "some of what was kept may be lost" if lost else "nothing that was kept is lost"
+    end = "some of what was kept may be lost" if made.may_lack else "nothing that was kept is lost"
+    if made.again:
+        end += f" ({made.again} favourites that only the backup knew are in '{_FOUND_AGAIN}')"
     return (
         "Neither copy of the shelf was whole; it was put together from what is not damaged in"
         f" them, {end}, and the damaged files are kept as {named}.",
     )
 
 
-def _rebuild(at: places.Places, found_in: list[soundness.Finding]) -> bool:
-    """Write the rows of all copies to one fresh file; say whether some may be missing."""
+def _rebuild(at: places.Places, found_in: list[soundness.Finding]) -> _Rebuilt:
+    """Write the rows of all copies to one fresh file."""
     found = soundness.Salvage()
     for one in found_in:
         found.add(soundness.salvage(one.path))
     records = [one.record for one in found_in if one.record is not None]
     is_whole = bool(records) and found.total() == records[0].total
+    again: list[soundness.Row] = []
     if not is_whole and (backup := backups.newest_sound(at)) is not None:
-        found.add(soundness.salvage(backup))
-    if found.count() == 0 and not is_whole:
+        again = found.add_older(soundness.salvage(backup, connections.reading))
+    if found.count() == 0 and not again and not is_whole:
         raise errors.ShelfError(str(at.main), f"the file is damaged ({found_in[0].fault}).")
     beside = at.rebuilt.with_name(at.rebuilt.name + ".new")
     places.removed(beside)
@@ -224,10 +311,21 @@ def _rebuild(at: places.Places, found_in: list[soundness.Finding]) -> bool:
     with contextlib.closing(connections.opened(beside)) as connection:
         formats.migrate(Database(connection, execute_plugins=False))
         _fill(connection, found, records)
+        _put_in_folder(connection, again)
     with contextlib.closing(connections.opened(beside)) as connection:
         backups.copied(connection, at.rebuilt)
     places.removed(beside)
-    return not is_whole
+    return _Rebuilt(not is_whole, len(again))
+
+
+def _put_in_folder(db: sqlite3.Connection, rows: list[soundness.Row]) -> None:
+    """Put favourites that only the backup knew into a folder of their own: to be looked at."""
+    if not rows:
+        return
+    older = soundness.Salvage()
+    older.rows["folders"][0] = {"id": 0, "name": _FOUND_AGAIN, "created": ""}
+    older.rows["favourites"] = {row["id"]: row | {"folder": 0} for row in rows}
+    merging.add(db, older)
 
 
 def _fill(db: sqlite3.Connection, found: soundness.Salvage, records: list[digests.State]) -> None:

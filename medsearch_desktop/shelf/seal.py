@@ -11,10 +11,14 @@ import enum
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from medsearch_desktop.shelf import places
+
+# A seal has some two hundred bytes; more is none.
+_MOST_BYTES = 4096
 
 
 class Kind(enum.Enum):
@@ -37,15 +41,18 @@ class Verdict:
 def compared(at: places.Places) -> Verdict:
     """Compare the files of a shelf with its seal."""
     try:
-        content = at.seal.read_bytes()
+        # A pipe in its place would never end, and a link is nothing that was written here.
+        if not stat.S_ISREG(at.seal.lstat().st_mode):
+            return Verdict(Kind.DAMAGED)
+        with at.seal.open("rb") as file:
+            content = file.read(_MOST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         return Verdict(Kind.MISSING)
     except OSError:
         return Verdict(Kind.DAMAGED)
-    body, _, mark = content.rpartition(b"\n")
-    if mark != hashlib.sha256(body).hexdigest().encode():
+    digests = _digests(content)
+    if digests is None:
         return Verdict(Kind.DAMAGED)
-    digests: dict[str, str] = json.loads(body)
     files = {path.name: path for path in (at.main, at.mirror)}
     unchanged = frozenset(
         name
@@ -58,8 +65,11 @@ def compared(at: places.Places) -> Verdict:
 def broken(at: places.Places) -> None:
     """Take the seal away, on the disk before this returns; nothing happens where none is."""
     try:
-        at.seal.unlink()
-    except FileNotFoundError:
+        if stat.S_ISDIR(at.seal.lstat().st_mode):
+            places.set_folder_aside(at.seal)
+        else:
+            at.seal.unlink()
+    except (FileNotFoundError, NotADirectoryError):
         return
     places.sync(at.seal.parent)
 
@@ -67,8 +77,7 @@ def broken(at: places.Places) -> None:
 def put_on(at: places.Places) -> None:
     """Seal a closed shelf; nothing happens while another program holds its files open."""
     files = (at.main, at.mirror)
-    is_held = any(places.log_of(path).exists() for path in files)
-    if is_held or at.seal.exists() or not all(places.is_there(path) for path in files):
+    if is_held(at) or at.seal.exists() or not all(places.is_there(path) for path in files):
         return
     beside = at.seal.with_name(at.seal.name + ".new")
     # A disk too full for a seal costs the next start a full check, nothing else.
@@ -78,6 +87,25 @@ def put_on(at: places.Places) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(body + b"\n" + hashlib.sha256(body).hexdigest().encode())
         places.put_in_place(beside, at.seal)
+
+
+def is_held(at: places.Places) -> bool:
+    """Say whether a program has the files open: a log lies beside one of them."""
+    return any(places.log_of(path).exists() for path in (at.main, at.mirror))
+
+
+def _digests(content: bytes) -> dict[str, str] | None:
+    """Return the digests that a seal holds by name, None where it is none."""
+    body, _, mark = content.rpartition(b"\n")
+    if mark != hashlib.sha256(body).hexdigest().encode():
+        return None
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(found, dict) and all(isinstance(digest, str) for digest in found.values()):
+        return found
+    return None
 
 
 def _digest(path: Path) -> str:

@@ -50,6 +50,10 @@ class Salvage:
     rows: dict[str, dict[object, Row]] = field(
         default_factory=lambda: {table: {} for table in digests.KEYS}
     )
+    # The keys of all rows that were met, damaged ones too.
+    met: dict[str, set[object]] = field(
+        default_factory=lambda: {table: set() for table in digests.KEYS}
+    )
 
     def count(self) -> int:
         """Return how many rows there are."""
@@ -60,7 +64,26 @@ class Salvage:
         before = self.count()
         for table, found in other.rows.items():
             self.rows[table] = found | self.rows[table]
+            self.met[table] |= other.met[table]
         return self.count() - before
+
+    def add_older(self, backup: Salvage) -> list[Row]:
+        """Take from a backup what was met here damaged; return the favourites never met here.
+
+        They were removed since, or lay where nothing can be read.
+        """
+        cases = {(r["collection"], r["case_id"]) for r in self.rows["favourites"].values()}
+        unknown: list[Row] = []
+        for table, rows in backup.rows.items():
+            for key, row in rows.items():
+                # Of these, none is removed by the reader.
+                if key in self.met[table] or table in ("verdicts", "questions"):
+                    self.rows[table].setdefault(key, row)
+                elif table == "favourites" and (row["collection"], row["case_id"]) not in cases:
+                    unknown.append(row)
+                elif table == "saved":
+                    self.rows[table].setdefault(key, row)
+        return unknown
 
     def total(self) -> str:
         """Return the sum of the digests, as a record holds it."""
@@ -92,18 +115,20 @@ def inspect(
         return Finding(path, f"{error}")
 
 
-def salvage(path: Path) -> Salvage:
+def salvage(
+    path: Path, connect: Callable[[Path], sqlite3.Connection] = connections.opened
+) -> Salvage:
     """Return every row of a damaged copy that agrees with its digest."""
     found = Salvage()
     if not places.is_there(path):
         return found
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(connections.opened(path)) as db:
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(path)) as db:
         db.text_factory = _text
         for table in digests.KEYS:
             # From both ends: reading stops at a damaged page.
             for order in ("ORDER BY rowid", "ORDER BY rowid DESC"):
                 with contextlib.suppress(sqlite3.Error, ValueError, OverflowError):
-                    _read(db, table, order, found.rows[table])
+                    _read(db, table, order, found)
     return found
 
 
@@ -167,7 +192,9 @@ def _text(content: bytes) -> str:
     return content.decode("utf-8", "surrogateescape")
 
 
-def _read(db: sqlite3.Connection, table: str, order: str, found: dict[object, Row]) -> None:
+def _read(db: sqlite3.Connection, table: str, order: str, found: Salvage) -> None:
     for row, written, digest in digests.rows(db, "main", table, order):
+        key = row[digests.KEYS[table]]
+        found.met[table].add(key)
         if written == digest:
-            found[row[digests.KEYS[table]]] = row | {"hash": digest}
+            found.rows[table][key] = row | {"hash": digest}

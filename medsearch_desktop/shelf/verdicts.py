@@ -82,8 +82,8 @@ def standing(shelf: database.Shelf, query: str) -> dict[tuple[str, str], int]:
         rows = db.execute(
             "SELECT collection, case_id, thumb FROM verdicts WHERE id IN"
             " (SELECT max(id) FROM verdicts WHERE query = ? GROUP BY collection, case_id)"
-            " AND thumb != ? ORDER BY id",
-            (query, _NEITHER),
+            " AND thumb IN (1, -1) ORDER BY id",
+            (query,),
         )
         return {(str(collection), str(case)): int(thumb) for collection, case, thumb in rows}
 
@@ -93,8 +93,8 @@ def history(shelf: database.Shelf, query: str) -> list[queries.Verdict]:
     with shelf.reading() as db:
         rows = db.execute(
             "SELECT query, case_id, collection, thumb, rank, encoder_digest, scope"
-            " FROM verdicts WHERE query = ? AND thumb != ? ORDER BY id",
-            (query, _NEITHER),
+            " FROM verdicts WHERE query = ? AND thumb IN (1, -1) ORDER BY id",
+            (query,),
         )
         return [queries.Verdict(*row) for row in rows]
 
@@ -103,4 +103,7 @@ def question(shelf: database.Shelf, query: str) -> queries.Query | None:
     """Return the query that a fingerprint stands for, or None where it was not kept."""
     with shelf.reading() as db:
         found = db.execute("SELECT query FROM questions WHERE fingerprint = ?", (query,)).fetchone()
-    return None if found is None else queries.Query.from_dict(json.loads(found[0]))
+    try:
+        return None if found is None else queries.Query.from_dict(json.loads(found[0]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None

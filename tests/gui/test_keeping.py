@@ -195,3 +195,18 @@ def test_that_a_folder_that_becomes_writable_takes_what_waited_and_is_spoken_of_
         assert len(reader.failures) == 1
     reader.wait(1)
     assert _rows(home) == [("a", 1)]
+
+
+def test_that_damage_met_while_the_shelf_is_open_is_mended_and_the_call_repeated(
+    reader: _Reader, home: Path
+) -> None:
+    reader.thumb("case-1")
+    reader.wait(1)
+    with contextlib.closing(sqlite3.connect(home / "shelf.db")) as db:
+        db.execute("DELETE FROM state")
+        db.commit()
+    reader.thumb("case-2")
+    reader.wait(2)
+    assert len(_rows(home)) == 2
+    assert reader.failures == []
+    assert "shelf.db was damaged" in reader.notices[0]
