@@ -25,11 +25,9 @@ _METHODS = {
 }
 # APPNOTE 4.4.5.
 _OTHER_METHODS = {6: "Implode", 9: "Deflate64", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
-# Archives that are documents: nobody drops them for the pictures inside.
-_DOCUMENTS = {
-    "[Content_Types].xml": "an Office document",
-    "mimetype": "an OpenDocument file or an electronic book",
-}
+# Archives that are documents: nobody drops them for the pictures inside. A file of this name
+# alone makes no document (ISO/IEC 29500-2, 10 and 9.3; OpenDocument 1.3, part 2, 3.3).
+_OFFICE, _KIND, _LONGEST_KIND = "[Content_Types].xml", "mimetype", 128
 _LOCAL_HEADER_BYTES = 30
 
 
@@ -50,7 +48,7 @@ class Archive:
 
     def __init__(self, path: str) -> None:
         self._zip = zipfile.ZipFile(path)
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        infos = [info for info in self._zip.infolist() if not _is_folder(info)]
         overlapping = _overlapping(infos)
         self.members: dict[str, Member] = {}
         for info in infos:
@@ -74,7 +72,23 @@ class Archive:
 
     def document(self) -> str:
         """Return "an Office document" and the like for an archive that is one, else ""."""
-        return next((what for name, what in _DOCUMENTS.items() if name in self.members), "")
+        names = [info.orig_filename for info in self._zip.infolist()]
+        if _OFFICE in names and any(name.startswith("_rels/") for name in names):
+            return "an Office document"
+        if names[:1] == [_KIND] and self._kind().startswith(b"application/"):
+            return "an OpenDocument file or an electronic book"
+        return ""
+
+    def _kind(self) -> bytes:
+        """Return what the first member says the archive is, where it is stored as it must be."""
+        info = self._zip.infolist()[0]
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size > _LONGEST_KIND:
+            return b""
+        try:
+            with self._zip.open(info) as file:
+                return file.read(_LONGEST_KIND)
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError):
+            return b""
 
     def close(self) -> None:
         """Close the file."""
@@ -108,8 +122,15 @@ def harmless(name: str) -> str:
     return "/".join(part for part in plain.split("/") if part not in ("", ".", "..")) or "unnamed"
 
 
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    """Return True for an entry that names a folder and holds nothing."""
+    return info.is_dir() and info.file_size == 0
+
+
 def _fault(info: zipfile.ZipInfo) -> str:
     """Return why a member is not unpacked, as a whole sentence, or ""."""
+    if info.is_dir():
+        return "Its name is that of a folder, but it holds data: it is not unpacked."
     mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         kind = "a link" if stat.S_ISLNK(mode) else "no regular file"

@@ -41,21 +41,33 @@ def fault(packed: bytes, syntax: str, declared: Told) -> str:
     """
     if syntax == uid.RLELossless:
         return _rle_fault(packed, declared.samples * declared.bits // 8)
-    told = _jpeg(packed) if syntax in _JPEG else None
+    found = _jpeg(packed) if syntax in _JPEG else None
     if syntax in _JPEG_2000:
-        told = _jpeg_2000(packed)
-    if told is None:
+        found = _jpeg_2000(packed)
+    if found is None:
         return "it does not begin with the size of its picture"
-    if (told.columns, told.rows) != (declared.columns, declared.rows):
+    if (found.columns, found.rows) != (declared.columns, declared.rows):
         return (
-            f"it is {told.columns} x {told.rows} pixels and the header says "
+            f"it is {found.columns} x {found.rows} pixels and the header says "
             f"{declared.columns} x {declared.rows}"
         )
-    if told.samples != declared.samples:
-        return f"it has {told.samples} samples a pixel and the header says {declared.samples}"
-    if told.bits > max(declared.bits, 8):
-        return f"it has {told.bits} bits a sample and the header says {declared.bits}"
+    if found.samples != declared.samples:
+        return f"it has {found.samples} samples a pixel and the header says {declared.samples}"
+    if found.bits > max(declared.bits, 8):
+        return f"it has {found.bits} bits a sample and the header says {declared.bits}"
     return ""
+
+
+def told(packed: bytes) -> Told | None:
+    """Return the size that a JPEG stream gives of itself, or None."""
+    return _jpeg(packed)
+
+
+def start(syntax: str) -> bytes:
+    """Return the bytes with which each frame of a syntax begins, b"" where none are certain."""
+    if syntax in _JPEG:
+        return b"\xff\xd8\xff"
+    return b"\xff\x4f\xff\x51" if syntax in _JPEG_2000 else b""
 
 
 def _jpeg(packed: bytes) -> Told | None:

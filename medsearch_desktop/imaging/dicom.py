@@ -54,7 +54,8 @@ class PixelFile:
         if lying.length < 0:
             found = fragments.find(self._file, lying.offset, checked.size)
             extended = _extended_offsets(self._dataset)
-            self._fragments = fragments.frames(self._file, found, lying.frames, extended)
+            start = codestreams.start(lying.syntax)
+            self._fragments = fragments.frames(self._file, found, lying.frames, extended, start)
             self._whole = min(len(self._fragments), lying.frames)
         else:
             self._whole = dicom_pixels.whole_frames(self._path, self._file, checked.size, lying, [])
@@ -110,8 +111,10 @@ class PixelFile:
         options = self._layout.options()
         options["number_of_frames"] = self._whole
         source: IO[bytes] | bytes = self._file
+        packed = b""
         if self._fragments:
-            source = pydicom.encaps.encapsulate([self._packed(number)], has_bot=False)
+            packed = self._packed(number)
+            source = pydicom.encaps.encapsulate([packed], has_bot=False)
             options["number_of_frames"], number = 1, 0
         else:
             self._file.seek(self._layout.offset)
@@ -122,7 +125,24 @@ class PixelFile:
             decoding_plugin=self._plugin,
             **options,
         )
+        self._check_end(packed, np.asarray(array))
         return np.asarray(array)
+
+    def _check_end(self, packed: bytes, array: np.ndarray) -> None:
+        """Refuse a JPEG image that lacks codes: then its last pixel is libjpeg's fill.
+
+        Whole images without an end marker are common enough to be read. A cut
+        within the last row, with an end marker behind it, is not looked for.
+        """
+        lying = self._layout
+        if not syntaxes.is_jpeg(lying.syntax) or (told := codestreams.told(packed)) is None:
+            return
+        # What is missing becomes the middle of the range; signed values may be moved by it.
+        fill = (1 << (told.bits - 1)) & (mask := (1 << min(told.bits, lying.stored)) - 1)
+        last = array[-1, -1].astype(np.int64)
+        is_odd = bool(np.all((last & mask) == fill)) or not syntaxes.has_end(packed)
+        if is_odd and syntaxes.ends_early(packed, lying.samples):
+            self._refuse("are cut short: their codes end before the picture does")
 
     def _packed(self, number: int) -> bytes:
         parts = list[bytes]()

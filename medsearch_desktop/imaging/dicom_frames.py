@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,9 @@ from medsearch_desktop.imaging import study
 
 Triple = tuple[float, float, float]
 
-NO_SLOPE = "Its rescale slope is 0 or no number: stored values are shown, without a unit."
+# Beyond these numbers values leave the range of single precision (as in nifti).
+_LARGEST_SCALE = 1e18
+NO_SLOPE = "Its rescale is 0, too large or no number: stored values are shown, without a unit."
 NO_SPACING = "Its pixel spacing is no length: nothing can be measured."
 NO_POSITION = "Its position is not made of three numbers and is not used."
 NO_DIRECTION = "Its orientation is not made of two directions at a right angle and is not used."
@@ -291,10 +294,29 @@ def _rescale(found: Dataset, marks: list[str]) -> tuple[float, float]:
     slope, intercept = number(found, keyword), number(found, "RescaleIntercept")
     # A slope of 0 would make every pixel one value: no device means that.
     lost_slope = (slope is None and _is_given(found, keyword)) or slope == 0
-    if lost_slope or (intercept is None and _is_given(found, "RescaleIntercept")):
+    too_large = max(abs(slope or 0.0), abs(intercept or 0.0)) >= _LARGEST_SCALE
+    if lost_slope or too_large or (intercept is None and _is_given(found, "RescaleIntercept")):
         _say(NO_SLOPE, marks)
         return 1.0, 0.0
     return 1.0 if slope is None else slope, intercept or 0.0
+
+
+def rescale_types(found: Dataset) -> set[str]:
+    """Return what the rescales of a header or of its frames give ("" unnamed); none: empty."""
+    shared_groups = items(found, "SharedFunctionalGroupsSequence")
+    groups = [*shared_groups, *items(found, "PerFrameFunctionalGroupsSequence")]
+    each = [
+        *itertools.chain.from_iterable(items(g, "PixelValueTransformationSequence") for g in groups)
+    ]
+    keywords = ("RescaleSlope", "RescaleIntercept")
+    types = {
+        text(one, "RescaleType").upper()
+        for one in (found, *each)
+        if any(_is_given(one, keyword) for keyword in keywords)
+    }
+    return types | {
+        text(table, "ModalityLUTType").upper() for table in items(found, "ModalityLUTSequence")
+    }
 
 
 def windows(found: Dataset) -> tuple[study.Window, ...]:

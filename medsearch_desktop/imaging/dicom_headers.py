@@ -56,6 +56,8 @@ ExtendedOffsetTable ExtendedOffsetTableLengths RecommendedDisplayFrameRate
 _PRIVATE = (*mosaic.CREATORS, mosaic.NUMBER_OF_IMAGES, mosaic.CSA_IMAGE_HEADER)
 # Made into tags once: pydicom takes longer to look up the names than to read a header.
 _WANTED: list[BaseTag | int | str | tuple[int, int]] = [Tag(name) for name in (*_TAGS, *_PRIVATE)]
+# Secondary capture, its multi-frame kinds included (DICOM PS3.6 A).
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LOSSY = {
     uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit,
@@ -219,10 +221,19 @@ def _instance(found: Dataset) -> int:
 
 
 def _units(found: Dataset) -> str:
-    named = dicom_frames.text(found, "RescaleType").upper()
+    """Return the unit of modality values; "" where the header does not say one.
+
+    A CT without a named one has HU (DICOM PS3.3 C.8.2.1.1.2), but only where it
+    has a rescale and is no secondary capture, whose values can be anything.
+    """
+    types = dicom_frames.rescale_types(found)
+    named = next(iter(types)) if len(types) == 1 else ""
     modality = dicom_frames.text(found, "Modality").upper()
-    if modality == "CT" and named in ("", "US", "HU"):
-        return "HU"
+    if modality == "CT":
+        is_capture = dicom_frames.text(found, "SOPClassUID").startswith(_CAPTURE)
+        if types and types <= {"", "HU"} and not is_capture:
+            return "HU"
+        return "" if named in ("US", "HU", "NORMALIZED") else named
     if modality == "PT":
         return dicom_frames.text(found, "Units")
     if modality == "RTDOSE":

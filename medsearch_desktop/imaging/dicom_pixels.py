@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import hashlib
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -33,6 +35,8 @@ _PHOTOMETRIC = {
 }
 # A palette has an entry for each value of 16 bits at most.
 _LARGEST_TABLE = 65_536
+# A length may be rounded up to the next block; filled with zeros it may be longer.
+_PADDING_BYTES, _LOOKED_AT_BYTES = 16, 1 << 20
 _REAL = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
 
 
@@ -95,6 +99,7 @@ def layout(
 ) -> Layout:
     """Return how the pixels lie; what is odd is said in `marks`.
 
+    Colours that are called halved (YBR_FULL_422) and are there in full are read so.
     Raises UnreadableFileError for what cannot be true, before anything is
     allocated for it.
     """
@@ -128,10 +133,18 @@ def layout(
         raise errors.UnreadableFileError(
             path, f"Its header says {size}, which is too large to be true."
         )
+    if photometric == "YBR_FULL_422" and 0 <= 2 * result.length - 3 * _native_bytes(result) <= 2:
+        result = dataclasses.replace(result, photometric="YBR_FULL")
+        marks.append("Its header says that its colours are halved (YBR_FULL_422); they are not.")
     if syntaxes.is_native(syntax) != (element.length >= 0):
         reason = f"Its pixels are not packed as its header says ({syntaxes.name(syntax)})."
         raise errors.UnreadableFileError(path, reason)
     return result
+
+
+def _native_bytes(lying: Layout) -> int:
+    """Return how many bytes all frames need that are not compressed."""
+    return (lying.frame_bits * lying.frames + 7) // 8
 
 
 def _whole(found: Dataset, keyword: str, default: int) -> int:
@@ -177,7 +190,10 @@ def _depth(path: str, found: Dataset, keyword: str, marks: list[str]) -> tuple[i
     if stored is None:
         marks.append(f"Its header gives no number of bits stored: all {bits} are shown.")
         stored = bits
-    if bits not in (1, 8, 16, 32, 64) or not 1 <= stored <= bits:
+    if bits not in (1, 8, 16, 32, 64):
+        reason = f"Its header says {bits} bits a pixel, which is not read here."
+        raise errors.UnreadableFileError(path, reason)
+    if not 1 <= stored <= bits:
         reason = f"Its header says {stored:.0f} of {bits} bits a pixel, which is not possible."
         raise errors.UnreadableFileError(path, reason)
     high = dicom_frames.number(found, "HighBit")
@@ -200,10 +216,15 @@ def whole_frames(path: str, file: IO[bytes], size: int, lying: Layout, marks: li
     """
     if lying.length >= 0:
         there = lying.length * 8 // lying.frame_bits
-        needed = (lying.frame_bits * lying.frames + 7) // 8
+        needed = _native_bytes(lying)
         if lying.length - needed == 1:  # the byte that makes a length even
             there = lying.frames
         why = f"its pixels need {needed:,} bytes and {lying.length:,} are there"
+        if there == lying.frames and _is_surplus(file, lying, needed):
+            marks.append(
+                f"Its pixels hold {lying.length - needed:,} bytes more than its header says: the "
+                "picture may be distorted."
+            )
     else:
         there, why = _fragmented_frames(file, size, lying)
     if not there:
@@ -223,6 +244,14 @@ def whole_frames(path: str, file: IO[bytes], size: int, lying: Layout, marks: li
     return min(there, lying.frames)
 
 
+def _is_surplus(file: IO[bytes], lying: Layout, needed: int) -> bool:
+    """Return True where more than padding stands behind the pixels that the header describes."""
+    if lying.length - needed <= _PADDING_BYTES:
+        return False
+    file.seek(lying.offset + needed)
+    return any(file.read(min(lying.length - needed, _LOOKED_AT_BYTES)))
+
+
 def _frames(count: int) -> str:
     return "1 frame" if count == 1 else f"{count:,} frames"
 
@@ -233,7 +262,7 @@ def _fragmented_frames(file: IO[bytes], size: int, lying: Layout) -> tuple[int, 
     found = fragments.find(file, lying.offset, size, most=1 if single else fragments.MOST_FRAGMENTS)
     if single:
         return len(found.items), found.fault or "its compressed pixels are missing"
-    there = fragments.frames(file, found, lying.frames)
+    there = fragments.frames(file, found, lying.frames, None, codestreams.start(lying.syntax))
     return len(there), found.fault or "its compressed pixels are missing"
 
 
@@ -280,27 +309,30 @@ class Extent:
     length: int
 
 
-@functools.lru_cache(maxsize=4096)
 def are_same(path: str, other: str, extent: Extent, other_extent: Extent) -> bool:
-    """Return True where samples of the pixels of two files are alike, byte by byte."""
+    """Return True where the pixels of two files are alike: all bytes, of large ones samples."""
     if extent.length != other_extent.length:
         return False
-    first, second = _sample(path, extent), _sample(other, other_extent)
-    return first == second
+    return _digest(path, extent) == _digest(other, other_extent)
 
 
 _SAMPLES, _SAMPLE_BYTES = 5, 4096
+_COMPARED_BYTES, _BLOCK_BYTES = 64 << 20, 1 << 20
 
 
-def _sample(path: str, extent: Extent) -> list[bytes]:
-    found = list[bytes]()
+@functools.lru_cache(maxsize=4096)
+def _digest(path: str, extent: Extent) -> tuple[int, bytes]:
+    """Return the length and a hash of the pixels; what cannot be read is like nothing else."""
+    made = hashlib.sha256()
     try:
         with files.opened(path) as (file, size):
             length = size - extent.offset if extent.length < 0 else extent.length
-            for k in range(_SAMPLES):
-                room = max(length - _SAMPLE_BYTES, 0)
-                file.seek(extent.offset + room * k // (_SAMPLES - 1))
-                found.append(file.read(min(_SAMPLE_BYTES, length)))
+            step, count = _BLOCK_BYTES, _BLOCK_BYTES
+            if length > _COMPARED_BYTES:
+                step, count = (length - _SAMPLE_BYTES) // (_SAMPLES - 1), _SAMPLE_BYTES
+            for place in range(0, length, step):
+                file.seek(extent.offset + place)
+                made.update(file.read(min(count, length - place)))
     except errors.UnreadableFileError:
-        return []
-    return found
+        return -1, path.encode(errors="surrogatepass")
+    return length, made.digest()

@@ -172,7 +172,7 @@ def special(mode: int) -> str:
 
 
 def _of_system(error: OSError) -> str:
-    return f"The system says: {error.strerror or error}."
+    return f"The system says: {error.strerror or type(error).__name__}."
 
 
 def _of_archive(path: str) -> archives.Archive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,17 +83,24 @@ def frames(
     found: Fragments,
     declared: int,
     extended: tuple[bytes, bytes] | None = None,
+    start: bytes = b"",
 ) -> tuple[Places, ...]:
     """Return the fragments of each frame that is there as a whole; fewer than `declared` or more.
 
     `extended` are the extended offset table and its lengths, where the file
-    has them (DICOM PS3.3 C.7.6.3.1.8).
+    has them (DICOM PS3.3 C.7.6.3.1.8); `start` are the bytes with which a
+    frame of its encoding begins. What says where frames begin is asked before
+    the count: a file that is cut may have as many fragments as frames.
     """
     items = found.items
     if declared == 1:
         return (items,) if items and not found.is_cut else ()
     if extended is not None and (placed := _by_extended(found, extended, declared)):
         return placed
+    if len(found.table) == declared and _fits(found):
+        return _by_table(found)
+    if start and (begun := _by_start(file, found, start, declared)) is not None:
+        return begun
     if len(items) == declared:
         return tuple((item,) for item in items)
     if len(found.table) == declared and found.table[0] == 0:
@@ -118,6 +126,42 @@ def _by_extended(
     return tuple(placed)
 
 
+def _fits(found: Fragments) -> bool:
+    """Return True where the offsets rise from 0 and name fragments, as far as these go."""
+    table, starts = found.table, {place - 8 - found.base for place, _ in found.items}
+    end = max((place + length - found.base for place, length in found.items), default=0)
+    rises = all(one < other for one, other in itertools.pairwise(table))
+    return table[0] == 0 and rises and all(at in starts or at >= end for at in table)
+
+
+def _by_start(
+    file: IO[bytes], found: Fragments, start: bytes, declared: int
+) -> tuple[Places, ...] | None:
+    """Group by the fragments that begin as a frame does; None where the first one does not.
+
+    The last frame must have its end marker, unless all frames are there.
+    """
+    groups = list[list[tuple[int, int]]]()
+    for place, length in found.items:
+        file.seek(place)
+        if file.read(min(length, len(start))) == start:
+            groups.append([])
+        elif not groups:
+            return None
+        groups[-1].append((place, length))
+    if not groups:
+        return None
+    are_all = len(groups) == declared and not found.is_cut
+    is_whole = are_all or _has_end(file, groups[-1][-1])
+    return tuple(tuple(group) for group in (groups if is_whole else groups[:-1]))
+
+
+def _has_end(file: IO[bytes], item: tuple[int, int]) -> bool:
+    place, length = item
+    file.seek(place + max(length - _PADDING, 0))
+    return _END_OF_IMAGE in file.read(min(length, _PADDING))
+
+
 def _by_table(found: Fragments) -> tuple[Places, ...]:
     """Group by the offsets of the first fragment of each frame, counted from its item head."""
     starts = [found.base + offset + 8 for offset in found.table]
@@ -137,10 +181,9 @@ def _by_table(found: Fragments) -> tuple[Places, ...]:
 
 def _by_marker(file: IO[bytes], items: Sequence[tuple[int, int]]) -> tuple[Places, ...]:
     groups, open_group = list[Places](), list[tuple[int, int]]()
-    for place, length in items:
-        open_group.append((place, length))
-        file.seek(place + max(length - _PADDING, 0))
-        if _END_OF_IMAGE in file.read(min(length, _PADDING)):
+    for item in items:
+        open_group.append(item)
+        if _has_end(file, item):
             groups.append(tuple(open_group))
             open_group.clear()
     return tuple(groups)

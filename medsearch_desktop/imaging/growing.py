@@ -6,13 +6,17 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from medsearch_desktop.imaging import dicom_headers, stacks, study
+from medsearch_desktop.imaging import dicom_headers, duplicates, stacks, study
 
 # The first studies are given after so many files or seconds, or when their folder was
 # read; then each time after twice as many, so that all of it costs no more than two readings.
 _FIRST_FILES, _FIRST_S = 128, 1.5
 
 _COPY = "It is a copy of another file of this drop, which is shown."
+_UNLIKE = (
+    "It carries the identifier of another image of this drop in another encoding, and the two "
+    "were not compared: the other one is shown."
+)
 _OTHER_MOMENT = "It belongs to a series of which other images, or those of one moment, are shown."
 
 _Groups = dict[str, list[dicom_headers.Header]]
@@ -24,6 +28,7 @@ class Growing:
     def __init__(self, paths: tuple[str, ...], clock: Callable[[], float] = time.monotonic) -> None:
         self._paths, self._clock = paths, clock
         self._studies: dict[str, _Groups] = {}
+        self._patients: dict[str, list[str]] = {}
         self._counts: dict[str, int] = {}
         self._given: dict[str, int] = {}
         self._folder, self._count, self._given_count = "", 0, 0
@@ -32,11 +37,21 @@ class Growing:
 
     def add(self, header: dicom_headers.Header) -> None:
         """Take one header in; its file belongs to the study and series that it names."""
-        uid = header.study_uid or header.path
+        uid = self._key(header)
         self._studies.setdefault(uid, {}).setdefault(header.series_uid, []).append(header)
         self._counts[uid] = self._counts.get(uid, 0) + 1
         self._count += 1
         self._folder = os.path.dirname(header.path)
+
+    def _key(self, header: dicom_headers.Header) -> str:
+        """Return the study's identifier; a second patient under it gets one of their own."""
+        uid = header.study_uid or header.path
+        patient = header.texts.get("PatientID", "").casefold()
+        known = self._patients.setdefault(uid, [])
+        if patient and patient not in known:
+            known.append(patient)
+        place = known.index(patient) if patient else 0
+        return f"{uid}#{place + 1}" if place else uid
 
     def is_due(self, path: str) -> bool:
         """Return True when, before `path` is read, the studies so far should be given."""
@@ -66,7 +81,9 @@ class Growing:
         """Return a study, its series by their number."""
         series = [s for group in groups.values() for s in stacks.series_of(group)]
         series.sort(key=lambda s: (s.number is None, s.number or 0))
-        texts = next(iter(groups.values()))[0].texts
+        headers = [header for group in groups.values() for header in group]
+        named = (header.texts for header in headers if "PatientID" in header.texts)
+        texts = next(named, headers[0].texts)
         return study.Study(
             study_uid=uid,
             series=tuple(series),
@@ -89,8 +106,10 @@ def _not_shown(found: study.Study, groups: _Groups) -> Iterator[study.Refused]:
         left = [header.path for header in group if header.path not in shown]
         if not left:
             continue
-        copies = {header.path for header in stacks.without_copies(group)[1]}
+        copied, unlike = duplicates.without_copies(group)[1:]
+        reasons = {header.path: _COPY for header in copied}
+        reasons |= {header.path: _UNLIKE for header in unlike}
         for path in left:
-            reason = _COPY if path in copies else _OTHER_MOMENT
-            what = "a copy" if path in copies else "a DICOM image"
+            reason = reasons.get(path, _OTHER_MOMENT)
+            what = "a copy" if reason is _COPY else "a DICOM image"
             yield study.Refused(path, reason, what, "left out")

@@ -48,6 +48,7 @@ def _open(
         skip=job.skip,
         is_stopped=is_stopped,
         grow=job.grow,
+        only=job.only,
     )
     for each in found:
         send(("found", each))

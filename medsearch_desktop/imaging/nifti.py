@@ -13,7 +13,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.imaging import files, gzipped, study
+from medsearch_desktop.imaging import files, gzipped, nifti_pairs, study
 
 # DEFLATE cannot shrink by more than this (RFC 1951: 258 bytes in 2 bits).
 _BEST_DEFLATE = 1032
@@ -45,7 +45,10 @@ _NAMES = {1: "1-bit", 32: "complex", 1536: "128-bit real", 1792: "complex", 2048
 
 @dataclass(frozen=True)
 class Header:
-    """What is needed to read the values: shape is (x, y, z, time), order "<" or ">"."""
+    """What is needed to read the values: shape is (x, y, z, time), order "<" or ">".
+
+    `shape[3]` also counts what lies at one place at one time (`values`), as a vector does.
+    """
 
     path: str
     shape: tuple[int, int, int, int]
@@ -60,6 +63,7 @@ class Header:
     pixel_mm: tuple[float, float, float] | None
     description: str
     marks: tuple[str, ...]
+    values: int = 1
 
     @property
     def slice_bytes(self) -> int:
@@ -99,8 +103,11 @@ def read_series(path: str) -> study.Study:
     uid = f"nifti:{digest[:16]}"
     slices, steps = header.shape[2], header.pixel_mm
     marks = list(header.marks)
-    if header.shape[3] > 1:
-        marks.append(f"{header.shape[3]} volumes, one after another in time: the first is shown.")
+    times = header.shape[3] // header.values
+    if times > 1:
+        marks.append(f"{times} volumes, one after another in time: the first is shown.")
+    if header.values > 1:
+        marks.append(f"It has {header.values} values a voxel; the first is shown.")
     name = PurePosixPath(path.replace("\\", "/")).name
     series = study.Series(
         key=uid,
@@ -120,7 +127,7 @@ def read_series(path: str) -> study.Study:
         pixel_spacing_mm=None if steps is None else (steps[1], steps[0]),
         slice_spacing_mm=None if steps is None else steps[2],
         is_volume=header.affine is not None and slices > 1,
-        timepoints=header.shape[3],
+        timepoints=times,
         marks=tuple(marks),
         details=(("Encoding", "NIfTI"), ("Note", header.description)),
         positions_lps=_positions(header.affine, slices),
@@ -144,7 +151,7 @@ def read_header(path: str) -> Header:
     except (HeaderDataError, ValueError) as error:
         raise errors.UnreadableFileError(path, "Its NIfTI header is damaged.") from error
     header = _checked(path, parsed, kind)
-    data_path = path if kind == "one" else _image_path(path)
+    data_path = path if kind == "one" else nifti_pairs.image_of(path)
     if data_path != path:
         with files.opened(data_path) as (file, size):
             is_packed = file.read(2) == gzipped.MAGIC
@@ -164,28 +171,6 @@ def _head(path: str, file: IO[bytes]) -> tuple[bytes, bool]:
         return gzipped.head(file, 540), True
     except gzipped.DamagedError as error:
         raise errors.UnreadableFileError(path, str(error)) from error
-
-
-def _image_path(path: str) -> str:
-    """Return the file with the values that belongs to a .hdr."""
-    stem = path[: -len(".hdr")]
-    archive, member = files.split(path)
-    for suffix in (".img", ".IMG", ".img.gz"):
-        candidate = stem + suffix
-        if member:
-            if candidate.partition(files.INSIDE)[2] in files.members(archive):
-                return candidate
-        elif _exists(candidate):
-            return candidate
-    raise errors.UnreadableFileError(path, "The .img file that belongs to it is missing.")
-
-
-def _exists(path: str) -> bool:
-    try:
-        with files.opened(path):
-            return True
-    except errors.UnreadableFileError:
-        return False
 
 
 def _checked(path: str, parsed: Any, kind: str) -> Header:
@@ -235,6 +220,7 @@ def _checked(path: str, parsed: Any, kind: str) -> Header:
         pixel_mm=steps,
         description="".join(c for c in note if c.isprintable())[:80],
         marks=tuple(marks),
+        values=math.prod(dimensions[4:]),
     )
 
 
@@ -243,7 +229,8 @@ def _scale(parsed: Any, marks: list[str]) -> tuple[float, float]:
     slope, intercept = float(parsed["scl_slope"]), float(parsed["scl_inter"])
     if slope == 0 or math.isnan(slope):
         return 1.0, 0.0
-    if max(abs(slope), abs(intercept)) < _LARGEST_SCALE:
+    # A comparison with no number is False.
+    if abs(slope) < _LARGEST_SCALE and abs(intercept) < _LARGEST_SCALE:
         return slope, intercept
     marks.append("The scale of its values is damaged: they are shown as stored.")
     return 1.0, 0.0
@@ -317,7 +304,7 @@ class PixelFile:
         self._header = header = read_header(path)
         with files.opened(path) as (file, _):
             paired = magic(_head(path, file)[0]) == "pair"
-        self._path = _image_path(path) if paired else path
+        self._path = nifti_pairs.image_of(path) if paired else path
         self._context = files.opened(self._path, whole=True)
         self._file, _ = self._context.__enter__()
         self._packed = self._file.read(2) == gzipped.MAGIC

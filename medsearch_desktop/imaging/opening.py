@@ -16,6 +16,7 @@ from medsearch_desktop.imaging import (
     growing,
     listing,
     nifti,
+    nifti_pairs,
     raster,
     sniffing,
     study,
@@ -39,6 +40,7 @@ def open_paths(
     skip: Collection[str] = (),
     is_stopped: Callable[[], bool] = _never,
     grow: bool = False,
+    only: Collection[str] | None = None,
 ) -> Answers:
     """Give a Study for every study found, and a Refused for every file that none of them shows.
 
@@ -46,12 +48,13 @@ def open_paths(
     files have been read, for slices of one study may lie anywhere. With
     `grow` they come before that too, as far as they are known
     (`is_complete` False). Only headers are read. Each file is told to
-    `announce` before it is touched; those in `skip` are passed over. Nothing
-    more comes once `is_stopped` says so.
+    `announce` before it is touched; those in `skip` are passed over. With
+    `only` no other file is read: each is Refused. Nothing more comes once
+    `is_stopped` says so.
     """
     tops = tuple(os.path.abspath(path) for path in paths)
     opening = _Opening(tops, announce, listing.Listing(tops, skip, is_stopped), is_stopped)
-    opening.grow = grow
+    opening.grow, opening.only = grow, only
     try:
         yield from opening.answers()
     finally:
@@ -71,6 +74,7 @@ class _Opening:
     """One drop being opened."""
 
     grow = False
+    only: Collection[str] | None = None
 
     def __init__(
         self,
@@ -107,6 +111,9 @@ class _Opening:
 
     def _of_one(self, path: str, work: Callable[[str], Answers]) -> Answers:
         """Give what `work` makes of one file, and its faults as values."""
+        if self.only is not None and path not in self.only:
+            yield study.Refused(path, "It was not tried: too many others ended the reader.")
+            return
         if self.grow and self._growing.is_due(path):
             self._announce("")
             yield from self._growing.so_far()
@@ -177,7 +184,10 @@ class _Opening:
 
     def _read(self, path: str, kind: str) -> Answers:
         """Give what one file holds; raises UnreadableFileError."""
-        if path.lower().endswith((".img", ".img.gz")) and _has_header_beside(path):
+        if header_path := nifti_pairs.header_of(path):
+            # Of a folder or an archive the header is given anyway.
+            if path in self._tops and self._listing.is_new(header_path):
+                yield from self._of_one(header_path, self._opened)
             reason = "It holds the voxels of the .hdr file beside it."
             yield study.Refused(path, reason, "a part of a NIfTI pair", "left out")
         elif kind in ("dicom", "bare dicom"):
@@ -205,12 +215,3 @@ def _is_called_dicomdir(path: str) -> bool:
 def _is_archive_behind_a_program(path: str, kind: str) -> bool:
     """Return True for a ZIP that begins with something else, as one that unpacks itself does."""
     return not kind and path.lower().endswith((".zip", ".exe")) and zipfile.is_zipfile(path)
-
-
-def _has_header_beside(path: str) -> bool:
-    stem = path[: path.lower().rindex(".img")]
-    archive, member = files.split(path)
-    if member:
-        inside = stem.partition(files.INSIDE)[2]
-        return f"{inside}.hdr" in files.members(archive)
-    return Path(stem + ".hdr").exists()

@@ -21,6 +21,8 @@ _PASSES = (
 )
 _STEP = 1 << 20
 
+_CHECKSUM = "A checksum within the picture is wrong: it may be damaged."
+_DEEP = "Colours of 16 bits are shown with 8."
 _CUT = "Part of the picture is missing: it is shown empty."
 
 
@@ -40,10 +42,16 @@ def _png_marks(content: bytes) -> list[str]:
     for name, place, length in _chunks(content):
         end = place + length + 4
         stored = int.from_bytes(content[end - 4 : end], "big")
-        if zlib.crc32(memoryview(content)[place - 4 : end - 4]) != stored and not found:
-            found.append("A checksum within the picture is wrong: it may be damaged.")
+        if (
+            zlib.crc32(memoryview(content)[place - 4 : end - 4]) != stored
+            and _CHECKSUM not in found
+        ):
+            found.append(_CHECKSUM)
         if name == b"IHDR" and length == 13:
             pixels.needed = _needed(content[place : place + length])
+            # Grey values of 16 bits alone are kept.
+            if content[place + 8] == 16 and _SAMPLES.get(content[place + 9], 1) > 1:
+                found.append(_DEEP)
         elif name == b"IDAT":
             pixels.take(content[place : place + length])
         elif name == b"IEND":

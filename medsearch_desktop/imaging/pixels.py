@@ -217,7 +217,7 @@ def _array(path: str) -> np.ndarray:
         found = _arrays(file, name, info.st_mtime_ns, info.st_size)
         chosen = found[int(number)] if number else found
     except OSError as error:
-        reason = f"The system says: {error.strerror or error}."
+        reason = f"The system says: {error.strerror or type(error).__name__}."
         raise errors.UnreadableFileError(path, reason) from error
     except (KeyError, IndexError) as error:
         raise errors.UnreadableFileError(path, "The file holds no such array.") from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from medsearch_desktop import cases, errors
 from medsearch_desktop.imaging import files, picture_checks, study
@@ -23,6 +23,12 @@ _MOST_PAGES = 3_000
 _SIXTEEN = ("I;16", "I;16L", "I;16B", "I;16N")
 # Pillow's word for a MPO, a JPEG with a second picture behind the first.
 _ONE_PICTURE = ("MPO", "JPEG", "PNG")
+# TIFF 6.0: bits of each sample; 0 is white where this tag is 0; 1 is "unsigned integer".
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+# Pillow holds a pixel in four bytes, and each turn of its colours copies all of them.
+_LINES = 256
+# Of one page: rows, columns, samples, type, and whether 0 is white.
+_Shape = tuple[int, int, int, str, bool]
 
 
 def read_series(path: str) -> study.Study:
@@ -32,7 +38,7 @@ def read_series(path: str) -> study.Study:
     digest = hashlib.sha256(content).hexdigest()
     uid = f"picture:{digest[:16]}"
     name = PurePosixPath(path.replace("\\", "/")).name
-    groups: dict[tuple[int, int, int, str], list[int]] = {}
+    groups: dict[_Shape, list[int]] = {}
     marks = picture_checks.marks(content)
     with _opened(path) as image:
         is_lossy = (image.format or "") in ("JPEG", "MPO")
@@ -43,7 +49,8 @@ def read_series(path: str) -> study.Study:
     if len(groups) > 1:
         marks.append(f"Its pages differ in size or kind: they form {len(groups)} stacks.")
     series = []
-    for index, ((rows, columns, samples, dtype), numbers) in enumerate(groups.items()):
+    for index, (shape, numbers) in enumerate(groups.items()):
+        rows, columns, samples, dtype, is_inverted = shape
         series.append(
             study.Series(
                 key=uid + (f"#{index + 1}" if index else ""),
@@ -60,6 +67,7 @@ def read_series(path: str) -> study.Study:
                 slope=(1.0,) * len(numbers),
                 intercept=(0.0,) * len(numbers),
                 windows=(study.WHOLE_8_BIT,) if (samples, dtype) == (1, "uint8") else (),
+                is_inverted=is_inverted,
                 is_lossy=is_lossy,
                 marks=tuple(dict.fromkeys(marks)),
             )
@@ -83,7 +91,9 @@ class PixelFile:
         with _as_unreadable(self._path):
             if self.frames > 1:
                 self._image.seek(number)
-            return _pixels(ImageOps.exif_transpose(self._image))
+            found = _pixels(self._image)
+            # Asked after the reading: Pillow turns a TIFF itself.
+            return np.ascontiguousarray(_TURNS[_orientation(self._image)](found))
 
     def close(self) -> None:
         """Close the file."""
@@ -154,14 +164,20 @@ def _pages(image: Image.Image) -> tuple[int, str]:
     return min(page, _MOST_PAGES), said
 
 
-def _shape(path: str, image: Image.Image, page: int, marks: list[str]) -> tuple[int, int, int, str]:
+def _orientation(image: Image.Image) -> int:
+    """Return how the camera was held (EXIF 2.3, 4.6.4, tag Orientation): 1 is upright."""
+    found = image.getexif().get(0x0112)
+    return found if found in _TURNS else 1
+
+
+def _shape(path: str, image: Image.Image, page: int, marks: list[str]) -> _Shape:
     if page:
         image.seek(page)
     if image.width * image.height > LARGEST_PIXELS or not image.width or not image.height:
         raise errors.UnreadableFileError(path, f"Page {page + 1} has no usable size.")
     rows, columns = image.height, image.width
-    # EXIF 2.3, 4.6.4, tag Orientation: 5 to 8 lie on their side.
-    if image.getexif().get(0x0112) in (5, 6, 7, 8):
+    # It lies on its side; of a TIFF Pillow gives the size as it will be.
+    if _orientation(image) >= 5 and image.format != "TIFF":
         rows, columns = columns, rows
     mode = image.mode
     if mode == "CMYK":
@@ -169,7 +185,18 @@ def _shape(path: str, image: Image.Image, page: int, marks: list[str]) -> tuple[
     if "A" in mode or "transparency" in image.info:
         marks.append("Transparent parts are shown on black.")
     samples, dtype = _kind(image)
-    return rows, columns, samples, dtype
+    bits = _tag(image, _BITS)
+    if dtype == "uint8" and len(bits) > 1 and max(bits) > 8:
+        marks.append(f"Colours of {max(bits)} bits are shown with 8.")
+    # Pillow turns the values of 8 bits itself, and only these.
+    is_inverted = samples == 1 and dtype != "uint8" and _tag(image, _PHOTOMETRIC) == (0,)
+    return rows, columns, samples, dtype, is_inverted
+
+
+def _tag(image: Image.Image, number: int) -> tuple[int, ...]:
+    """Return the values of a tag of a TIFF, () where it has none."""
+    found = getattr(image, "tag_v2", {}).get(number, ())
+    return found if isinstance(found, tuple) else (found,)
 
 
 def _kind(image: Image.Image) -> tuple[int, str]:
@@ -178,7 +205,8 @@ def _kind(image: Image.Image) -> tuple[int, str]:
     if mode in _SIXTEEN:
         return 1, "uint16"
     if mode == "I":
-        return 1, "int32"
+        is_unsigned = _tag(image, _BITS) == (32,) and _tag(image, _SAMPLE_FORMAT) in ((), (1,))
+        return 1, "uint32" if is_unsigned else "int32"
     if mode == "F":
         return 1, "float32"
     if mode in ("1", "L", "LA", "La") and "transparency" not in image.info:
@@ -187,14 +215,39 @@ def _kind(image: Image.Image) -> tuple[int, str]:
 
 
 def _pixels(image: Image.Image) -> np.ndarray:
+    """Return the pixels as they lie in the file, (rows, columns) or (rows, columns, 3).
+
+    A few lines at a time, so that a large picture is held but twice.
+    """
     samples, dtype = _kind(image)
-    if dtype != "uint8":
-        return np.ascontiguousarray(np.asarray(image).astype(dtype, copy=False))
+    shape = (image.height, image.width) if samples == 1 else (image.height, image.width, 3)
+    found = np.empty(shape, dtype)
+    for top in range(0, image.height, _LINES):
+        bottom = min(top + _LINES, image.height)
+        lines = image.crop((0, top, image.width, bottom))
+        if dtype == "uint8":
+            lines = _plain(lines, "L" if samples == 1 else "RGB")
+        found[top:bottom] = np.asarray(lines).astype(dtype, copy=False)
+    return found
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """Return a picture in `mode`, its transparent parts on black."""
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         over = image.convert("RGBA")
         ground = Image.new("RGBA", over.size, (0, 0, 0, 255))
         image = Image.alpha_composite(ground, over)
-    wanted = "L" if samples == 1 else "RGB"
-    if image.mode != wanted:
-        image = image.convert(wanted)
-    return np.ascontiguousarray(np.asarray(image))
+    return image if image.mode == mode else image.convert(mode)
+
+
+# EXIF 2.3, 4.6.4: where the first row and the first column of the file lie.
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda found: found,
+    2: lambda found: found[:, ::-1],
+    3: lambda found: found[::-1, ::-1],
+    4: lambda found: found[::-1],
+    5: lambda found: found.swapaxes(0, 1),
+    6: lambda found: found.swapaxes(0, 1)[:, ::-1],
+    7: lambda found: found.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda found: found.swapaxes(0, 1)[::-1],
+}

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 class Open:
     """Find the studies in `paths`; the files in `skip` were dealt with before.
 
-    With `grow` studies come as far as they are known, too.
+    With `grow` studies come as far as they are known, too; with `only` no
+    other file is read.
     """
 
     paths: tuple[str, ...]
     skip: frozenset[str]
     grow: bool = False
+    only: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from typing import Literal
 
 from medsearch_desktop.imaging import study
 
+# What an entry is that stands for all files behind the point where opening was stopped.
+NOT_LOOKED_AT = "not looked at"
+
 Answer = Literal["opened", "marked", "split", "listed", "left out", "refused"]
 
 _DICOM = {
@@ -26,8 +29,15 @@ _DICOM = {
     "SEG": "a segmentation",
     "RTDOSE": "a radiotherapy dose",
 }
-# What a copied report may hold of a file's name: its kind. The name itself may name a patient.
-_SUFFIX = re.compile(r"(?:\.nii|\.tar)?\.[A-Za-z0-9]{1,8}$")
+# What a copied report may hold of a file's name: its kind, where we know it. Any other ending
+# may be a part of a patient's name or a date ("Doe.John").
+_SUFFIX = re.compile(
+    r"(?:\.(?:nii|hdr|img|tar|mnc|nrrd))?\.gz$"
+    r"|\.(?:dcm|dicom|ima|nii|hdr|img|mha|mhd|nrrd|mnc|mgh|mgz|npz|npy"
+    r"|png|jpg|jpeg|tif|tiff|gif|bmp|webp|heic|jxl|jp2|svg|eps|psd"
+    r"|zip|tar|7z|rar|iso|exe|pdf|doc|docx|xls|xlsx|odt|txt|rtf|csv|xml|json|html|htm|mp4|avi)$",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -66,16 +76,21 @@ def count(listed: Iterable[Entry]) -> Counter[tuple[Answer, str]]:
 def sentence(listed: Iterable[Entry] | Counter[tuple[Answer, str]]) -> str:
     """Return the counts of entries, or of `count`, in one sentence.
 
-    "411 of 412 files were opened (2 with a mark), 1 refused."
+    "411 of 412 files were opened (2 with a mark), 1 refused." Where opening was
+    stopped: "Stopped: 256 of 256 files looked at were opened; the others were not
+    looked at."
     """
-    told = listed if isinstance(listed, Counter) else count(listed)
+    told = Counter(listed if isinstance(listed, Counter) else count(listed))
+    was_stopped = told.pop(("left out", NOT_LOOKED_AT), 0) > 0
     counts: Counter[Answer] = Counter()
     for (answer, _), number in told.items():
         counts[answer] += number
     if not counts.total():
-        return "No file was found."
+        return "Stopped: no file was looked at." if was_stopped else "No file was found."
     total = _files(counts.total())
     opened = counts["opened"] + counts["marked"] + counts["split"]
+    if was_stopped:
+        total = f"{total} looked at"
     parts = [f"{opened:,} of {total} {'was' if 1 in (opened, counts.total()) else 'were'} opened"]
     names: tuple[tuple[Answer, str], ...] = (
         ("marked", "with a mark"),
@@ -92,7 +107,8 @@ def sentence(listed: Iterable[Entry] | Counter[tuple[Answer, str]]) -> str:
         parts.append(f"{counts['listed']:,} without an image ({most})")
     if counts["left out"]:
         parts.append(f"{counts['left out']:,} left out")
-    return ", ".join(parts) + "."
+    said = ", ".join(parts)
+    return f"Stopped: {said}; the others were not looked at." if was_stopped else f"{said}."
 
 
 def as_text(listed: Iterable[Entry]) -> str:

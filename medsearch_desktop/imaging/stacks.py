@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from medsearch_desktop import cases
-from medsearch_desktop.imaging import dicom_frames, dicom_headers, dicom_pixels, files, study
+from medsearch_desktop.imaging import dicom_frames, dicom_headers, duplicates, files, study
 
 # Positions are written with 1 to 6 decimals: steps that differ by less than
 # this share, or by less than this length, are even.
@@ -23,10 +22,11 @@ _SAME_PLACE_MM = 0.005
 _SAME_DIRECTION = 0.005
 # Fewer slices than this do not show a body part in another plane.
 _FEWEST_SLICES = 4
-# Images under one identifier are compared with so many others before them.
-_MOST_COMPARED = 8
-# Images of a cross-section are expected to say where they lie; radiographs are not.
+# Images of a cross-section are expected to say where they lie; several without a named
+# modality count as one. Radiographs are not.
 _CROSS_SECTIONS = {"CT", "MR", "PT"}
+# A gap of more slices than this is none: a slice lies somewhere else.
+_MOST_MISSING = 1000
 # Parts that differ in these are different pictures, not moments of one.
 _APART = {"image type", "echo time"}
 
@@ -49,6 +49,7 @@ class _Part:
     images: list[Image]
     marks: tuple[str, ...] = ()
     timepoints: int = 1
+    is_in_order: bool = False  # of its numbers, not of its places
 
 
 def series_of(headers: Sequence[dicom_headers.Header]) -> list[study.Series]:
@@ -58,8 +59,7 @@ def series_of(headers: Sequence[dicom_headers.Header]) -> list[study.Series]:
     form one stack and are split; images at one place are told apart by image
     type, echo, b-value, time or acquisition.
     """
-    kept, copied = without_copies(headers)
-    copies = len(copied)
+    kept, copied, unlike = duplicates.without_copies(headers)
     images = [Image(header, frame) for header in kept for frame in header.frames]
     images.sort(key=lambda i: (i.header.instance, files.natural(i.header.path), i.frame.number))
     parts = [
@@ -70,19 +70,25 @@ def series_of(headers: Sequence[dicom_headers.Header]) -> list[study.Series]:
     ]
     parts.sort(key=lambda part: -len(part.images))
     shared = []
-    if copies:
-        what = "One copy of an image" if copies == 1 else f"{copies} copies of images"
+    if copied:
+        what = "One copy of an image" if len(copied) == 1 else f"{len(copied)} copies of images"
         shared.append(f"{what} already here: left out.")
+    if unlike:
+        what = "One image carries" if len(unlike) == 1 else f"{len(unlike)} images carry"
+        shared.append(
+            f"{what} the identifier of another one in another encoding: left out and not compared."
+        )
     uids = [header.sop_uid for header in kept if header.sop_uid]
     if len(set(uids)) < len(uids):
+        are_all = sum(len(part.images) for part in parts) == len(images)
         shared.append(
-            "Different images carry one identifier (SOP Instance UID), which is not allowed: "
-            "all are shown."
+            "Different images carry one identifier (SOP Instance UID), which is not allowed"
+            f"{': all are shown' if are_all else ''}."
         )
     if len(parts) > 1:
         shared.append(
-            f"The series was split into {len(parts)} stacks: its images differ in size, kind, "
-            "orientation or moment."
+            f"The series was split into {len(parts)} stacks: its images differ in "
+            f"{_difference(parts)}."
         )
     return [_series(part, shared, k) for k, part in enumerate(parts)]
 
@@ -92,31 +98,14 @@ def single(header: dicom_headers.Header, frame: dicom_frames.Frame) -> study.Ser
     return _series(_Part([Image(header, frame)]), (), 0)
 
 
-def without_copies(
-    headers: Sequence[dicom_headers.Header],
-) -> tuple[list[dicom_headers.Header], list[dicom_headers.Header]]:
-    """Return the headers of different images, and those of copies of them.
-
-    A copy has the identifier, the size, the place and the pixels of another
-    image; packed otherwise, its pixels are not compared.
-    """
-    seen: dict[tuple[Any, ...], list[dicom_headers.Header]] = {}
-    kept, copies = list[dicom_headers.Header](), list[dicom_headers.Header]()
-    for header in headers:
-        shape = (header.rows, header.columns, header.photometric, header.dtype, header.bits)
-        place = (header.instance, len(header.frames), header.frames[0].position)
-        alike = seen.setdefault((header.sop_uid or header.path, shape, place), [])
-        is_copy = any(_are_same(header, known) for known in alike[:_MOST_COMPARED])
-        (copies if is_copy else kept).append(header)
-        if not is_copy:
-            alike.append(header)
-    return kept, copies
-
-
-def _are_same(one: dicom_headers.Header, other: dicom_headers.Header) -> bool:
-    if one.syntax != other.syntax:
-        return True
-    return dicom_pixels.are_same(one.path, other.path, one.extent, other.extent)
+def _difference(parts: Sequence[_Part]) -> str:
+    """Return in words in which ways the images of the stacks differ."""
+    shapes = [_shape(part.images[0]) for part in parts]
+    names = [name for name, *values in zip(_SHAPE, *shapes, strict=True) if len(set(values)) > 1]
+    if len(set(shapes)) < len(shapes):
+        names.append("orientation, spacing or moment")
+    names = list(dict.fromkeys(names))
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _shape(image: Image) -> tuple[Any, ...]:
@@ -129,7 +118,16 @@ def _shape(image: Image) -> tuple[Any, ...]:
         header.dtype,
         header.is_inverted,
         image.frame.position is not None and image.frame.orientation is not None,
+        header.modality,
+        header.units,
     )
+
+
+# What the parts of a shape say, in its order.
+_SHAPE = (
+    *("kind", "size", "size", "colour", "depth", "kind", "whether they say their place"),
+    *("modality", "unit"),
+)
 
 
 def _split(images: Iterable[Image], key: Any) -> list[list[Image]]:
@@ -213,11 +211,7 @@ def _by_count(images: list[Image]) -> _Part:
         groups = [[stack[k] for stack in stacks] for k in range(counts.pop())]
         return _moments(groups, "the order of their numbers")
     mark = "Several images share one place, unevenly: they are shown in the order of their numbers."
-    bare = [
-        Image(i.header, dataclasses.replace(i.frame, position=None, orientation=None))
-        for i in images
-    ]
-    return _Part(bare, (mark,))
+    return _Part(images, (mark,), is_in_order=True)
 
 
 @dataclass(frozen=True)
@@ -229,28 +223,31 @@ class _Geometry:
     marks: tuple[str, ...] = ()
 
 
-def _geometry(images: list[Image]) -> _Geometry:
+def _geometry(images: list[Image], is_in_order: bool = False) -> _Geometry:
     """Order images along their normal and return the affine, index (z, y, x, 1) -> LPS mm.
 
     Source: DICOM PS3.3 C.7.6.2.1.1; the third column is the true step from
-    slice to slice, so a tilted gantry gives a sheared affine.
+    slice to slice, so a tilted gantry gives a sheared affine. Images that stay
+    `is_in_order` of their numbers are no volume and have no step.
     """
     first = images[0].frame
     if not _has_place(images):
         marks: tuple[str, ...] = ()
-        if images[0].header.modality in _CROSS_SECTIONS:
+        modality = images[0].header.modality
+        if modality in _CROSS_SECTIONS or (not modality and _are_several_files(images)):
             what = "Orientation" if first.orientation is None else "Position"
             marks = (
                 f"{what} is missing: sides cannot be told, and the images stand in the order "
                 "of their numbers.",
             )
         return _Geometry(images, marks=marks)
-    order = np.argsort(_places(images), kind="stable")
-    images = [images[int(i)] for i in order]
     places = _places(images)
+    if not is_in_order:
+        order = np.argsort(places, kind="stable")
+        images, places = [images[int(i)] for i in order], places[order]
     positions = np.array([image.frame.position for image in images], dtype=np.float64)
     normal, marks_found = _normal(images[0]), list[str]()
-    steps = np.diff(places)
+    steps = np.diff(places[:1] if is_in_order else places)
     step = float(np.median(steps)) if len(steps) else float(first.thickness_mm or 1.0)
     even = not len(steps) or bool(np.abs(steps - step).max() <= _tolerance(step))
     if not even:
@@ -281,10 +278,14 @@ def _geometry(images: list[Image]) -> _Geometry:
     return _Geometry(
         images,
         study.as_affine(matrix),
-        step if len(images) > 1 else None,
-        even and len(images) >= _FEWEST_SLICES and first.spacing_mm is not None,
+        step if len(steps) else None,
+        even and not is_in_order and len(images) >= _FEWEST_SLICES and first.spacing_mm is not None,
         tuple(marks_found),
     )
+
+
+def _are_several_files(images: list[Image]) -> bool:
+    return len({image.header.path for image in images}) > 1
 
 
 def _tolerance(step: float) -> float:
@@ -296,6 +297,15 @@ def _gaps(steps: np.ndarray, step: float) -> list[str]:
     wide = [k for k, s in enumerate(steps) if s > step + _tolerance(step)]
     whole = [abs(steps[k] / step - round(steps[k] / step)) < 0.05 for k in wide]
     narrow = bool((steps < step - _tolerance(step)).any())
+    far = [k for k in wide if steps[k] > _MOST_MISSING * step]
+    if far:
+        k, edges = far[0], {0: 1, len(steps) - 1: len(steps) + 1}
+        said = f"Slices {k + 1} and {k + 2} lie {steps[k]:,.1f} mm apart."
+        if k in edges:
+            said = f"Slice {edges[k]} lies {steps[k]:,.1f} mm from the others."
+        rest = np.where(np.arange(len(steps)) == k, step, steps)
+        even = bool(np.abs(rest - step).max() <= _tolerance(step))
+        return [said] if even else [said, *_gaps(rest, step)]
     if wide and all(whole) and not narrow:
         missing = sum(round(steps[k] / step) - 1 for k in wide)
         k = wide[0]
@@ -312,7 +322,7 @@ def _gaps(steps: np.ndarray, step: float) -> list[str]:
 
 
 def _series(part: _Part, shared: Sequence[str], index: int) -> study.Series:
-    geometry = _geometry(part.images)
+    geometry = _geometry(part.images, part.is_in_order)
     images = geometry.images
     header, middle = images[0].header, images[len(images) // 2].frame
     texts = header.texts

@@ -85,6 +85,45 @@ def is_available(syntax: str) -> bool:
     return syntax in DECODER_DEPENDENCIES
 
 
+def is_jpeg(syntax: str) -> bool:
+    """Return True for JPEG by Huffman codes, of which libjpeg fills what is missing in silence."""
+    return syntax in DECODER_DEPENDENCIES
+
+
+_END_OF_IMAGE, _FILLED = b"\xff\xd9", bytes(16)
+# Codes and restart markers that libjpeg reads only where it still needs some. It begins with 0,
+# so that a 0xFF before it stays a value.
+_MORE = b"\0" + b"".join(bytes([*range(1, 255), 0xFF, mark]) for mark in range(0xD0, 0xD8))
+
+
+def has_end(packed: bytes) -> bool:
+    """Return True where a JPEG image has its end marker."""
+    return packed.rfind(_END_OF_IMAGE) >= 0
+
+
+def ends_early(packed: bytes, samples: int) -> bool:
+    """Return True where a JPEG image has fewer codes than pixels, whether it has an end or not.
+
+    Codes put behind its own change the picture only where some are missing: so
+    nothing sound is found out, however grey its last rows are.
+    """
+    end = packed.rfind(_END_OF_IMAGE)
+    codes = packed if end < 0 else packed[:end]
+    if end < 0 and codes.endswith(_FILLED):
+        codes = codes.rstrip(b"\0")  # zeros are codes too, but these fill a lost part of the file
+    try:
+        first = _samples(packed, samples)
+        return not np.array_equal(first, _samples(codes + _MORE + _END_OF_IMAGE, samples))
+    except imagecodecs.Jpeg8Error:
+        return False
+
+
+def _samples(packed: bytes, samples: int) -> np.ndarray:
+    space = None if samples == 1 else "RGB"
+    # Naming the same space twice keeps libjpeg from transforming anything.
+    return np.asarray(imagecodecs.jpeg8_decode(packed, colorspace=space, outcolorspace=space))
+
+
 def decode_frame(source: bytes, runner: Any) -> bytes:
     """Return the samples of one JPEG image, colour by pixel, with no colour transform.
 
@@ -92,9 +131,7 @@ def decode_frame(source: bytes, runner: Any) -> bytes:
     header declares; it is told when the depth differs from the header's.
     """
     samples = runner.samples_per_pixel
-    space = None if samples == 1 else "RGB"
-    # Naming the same space twice keeps libjpeg from transforming anything.
-    image = imagecodecs.jpeg8_decode(source, colorspace=space, outcolorspace=space)
+    image = _samples(source, samples)
     expected = (runner.rows, runner.columns)
     if image.shape[:2] != expected:
         raise ValueError(f"the image is {image.shape[:2]} and the header says {expected}")

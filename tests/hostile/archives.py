@@ -346,7 +346,11 @@ CASES: tuple[Hostile, ...] = (
     hostile("zip in the large format", _large_index, "opened", series=1),
     hostile(
         "zip that is an Office document",
-        _zip(("[Content_Types].xml", b"<x/>"), ("word/media/a.png", _picture())),
+        _zip(
+            ("[Content_Types].xml", b"<x/>"),
+            ("_rels/.rels", b"<x/>"),
+            ("word/media/a.png", _picture()),
+        ),
         "refused",
         words="Office document",
     ),

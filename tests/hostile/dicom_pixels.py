@@ -179,7 +179,7 @@ DEPTHS = (
         "bits_allocated_12",
         images.changed(images.GREY, images.sets(BitsAllocated=12)),
         "refused",
-        words="of 12",
+        words="12 bits a pixel, which is not read here",
     ),
     hostile(
         "bits_high_7", images.changed(images.GREY, images.sets(HighBit=7)), "marked", words="bit 7"
@@ -218,8 +218,21 @@ DEPTHS = (
         "slope_0",
         images.changed(images.GREY, images.sets(RescaleSlope="0", RescaleIntercept="5")),
         "marked",
-        words="slope is 0 or no number: stored values are shown",
+        words="rescale is 0, too large or no number: stored values are shown",
         series=1,
+    ),
+    hostile(
+        "intercept_of_1e300",
+        images.changed(images.GREY, images.sets(RescaleSlope="1", RescaleIntercept="1e300")),
+        "marked",
+        words="too large or no number: stored values are shown",
+        series=1,
+    ),
+    hostile(
+        "bits_allocated_24",
+        images.changed(images.GREY, images.sets(BitsAllocated=24)),
+        "refused",
+        words="24 bits a pixel, which is not read here",
     ),
     hostile("slope_nan", _one(0x00281053, "DS", b"nan "), "marked", words="no number"),
     hostile("intercept_nan", _one(0x00281052, "DS", b"-inf"), "marked", words="no number"),

@@ -111,6 +111,20 @@ def _pair(without: str, keep: str) -> Writer:
     return write
 
 
+def _other_pair(header: str, values: str, *dropped: str) -> Writer:
+    """Write a sound pair under other names, packed where they end with .gz."""
+
+    def write(folder: Path) -> list[Path]:
+        phantoms.write_nifti(folder / "volume.hdr")
+        for old, new in (("volume.hdr", header), ("volume.img", values)):
+            raw = (folder / old).read_bytes()
+            (folder / old).unlink()
+            (folder / new).write_bytes(gzip.compress(raw) if new.lower().endswith(".gz") else raw)
+        return [folder / name for name in dropped]
+
+    return write
+
+
 def _extension(size: int, length: int) -> Writer:
     """Write a volume with one extension of `length` bytes that says it has `size`."""
 
@@ -256,6 +270,20 @@ CASES: tuple[Hostile, ...] = (
         series=1,
     ),
     hostile("nii-slope-nan", _patched((_SLOPE, _floats(_NAN))), "opened", series=1),
+    hostile(
+        "nii-intercept-nan",
+        _patched((_SLOPE, _floats(1.0, _NAN))),
+        "marked",
+        words="scale of its values",
+        series=1,
+    ),
+    hostile(
+        "nii-vector",
+        _values(np.ones((6, 5, 4, 1, 3), np.float32)),
+        "marked",
+        words="3 values a voxel; the first is shown",
+        series=1,
+    ),
     hostile("nii-slope-zero", _patched((_SLOPE, _floats(0.0))), "opened", series=1),
     hostile(
         "nii-slope-infinite",
@@ -318,6 +346,34 @@ CASES: tuple[Hostile, ...] = (
     hostile("nii-extension-of-negative-size", _extension(-16, 32), "opened", series=1),
     hostile("hdr-without-img", _pair(".img", ".hdr"), "refused", words=r"\.img"),
     hostile("img-without-hdr", _pair(".hdr", ".img"), "refused", words=r"\.hdr"),
+    hostile(
+        "img-beside-its-hdr",
+        _other_pair("volume.hdr", "volume.img", "volume.img"),
+        "opened",
+        "left out",
+        series=1,
+    ),
+    hostile(
+        "img-dropped-with-its-hdr",
+        _other_pair("volume.hdr", "volume.img", "volume.img", "volume.hdr"),
+        "opened",
+        "left out",
+        series=1,
+    ),
+    hostile(
+        "pair-in-capitals",
+        _other_pair("VOLUME.HDR", "VOLUME.IMG", ""),
+        "opened",
+        "left out",
+        series=1,
+    ),
+    hostile(
+        "pair-packed",
+        _other_pair("volume.hdr.gz", "volume.img.gz", ""),
+        "opened",
+        "left out",
+        series=1,
+    ),
     hostile("nifti-2", _second(), "opened", series=1),
     # dim[1] of NIfTI-2 has 64 bits.
     hostile(

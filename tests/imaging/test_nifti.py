@@ -182,6 +182,41 @@ def test_that_a_bomb_behind_the_values_is_not_unpacked(tmp_path):
         nifti.pixels(str(tmp_path / "b.nii.gz"))
 
 
+def test_that_the_first_value_of_each_voxel_of_a_vector_volume_is_shown(tmp_path):
+    values = np.random.default_rng(1).random((4, 5, 6, 2, 3)).astype(np.float32)
+    nibabel.Nifti1Image(values, np.eye(4)).to_filename(tmp_path / "a.nii")
+    series = nifti.read_series(str(tmp_path / "a.nii")).series[0]
+    assert series.timepoints == 2
+    assert series.marks == (
+        "2 volumes, one after another in time: the first is shown.",
+        "It has 3 values a voxel; the first is shown.",
+    )
+    assert np.array_equal(_voxels(series), values[..., 0, 0].T)
+
+
+def test_that_an_intercept_that_is_no_number_leaves_the_values_as_stored(tmp_path):
+    path = _spoilt(
+        phantoms.write_nifti(tmp_path / "a.nii"), 112, struct.pack("<2f", 2.0, float("nan"))
+    )
+    series = nifti.read_series(path).series[0]
+    assert (series.slope[0], series.intercept[0]) == (1.0, 0.0)
+    assert series.marks == ("The scale of its values is damaged: they are shown as stored.",)
+
+
+@pytest.mark.parametrize(
+    ("header", "values"), [("A.HDR", "A.IMG"), ("a.hdr.gz", "a.img.gz"), ("a.hdr", "a.img.gz")]
+)
+def test_that_a_pair_opens_however_it_is_written_or_packed(tmp_path, header, values):
+    phantoms.write_nifti(tmp_path / "x.hdr")
+    expected = np.asarray(nibabel.load(tmp_path / "x.hdr").dataobj).T
+    for old, new in (("x.hdr", header), ("x.img", values)):
+        raw = (tmp_path / old).read_bytes()
+        (tmp_path / old).unlink()
+        (tmp_path / new).write_bytes(gzip.compress(raw) if new.endswith(".gz") else raw)
+    series = nifti.read_series(str(tmp_path / header)).series[0]
+    assert np.array_equal(_voxels(series), expected)
+
+
 def test_that_a_hdr_without_its_img_is_refused(tmp_path):
     path = phantoms.write_nifti(tmp_path / "a.hdr")
     (tmp_path / "a.img").unlink()

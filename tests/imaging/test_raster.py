@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from PIL import Image
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.imaging import pixels, raster, study
+from medsearch_desktop.imaging import isolated, pixels, raster, study
 
 
 def _series(path: Path) -> study.Series:
@@ -46,8 +49,9 @@ def test_that_16_bits_are_kept(tmp_path, name):
     assert np.array_equal(_voxels(series)[0], deep)
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_that_the_camera_orientation_is_applied(tmp_path, orientation):
+def test_that_the_camera_orientation_is_applied(tmp_path, name, orientation):
     upright = phantoms.picture((8, 12))
     # What a camera held this way would store (EXIF 2.3, 4.6.4).
     stored = {
@@ -63,7 +67,7 @@ def test_that_the_camera_orientation_is_applied(tmp_path, orientation):
     if orientation == 7:
         stored = upright[::-1, ::-1].swapaxes(0, 1)
     path = phantoms.write_picture(
-        tmp_path / "a.png", np.ascontiguousarray(stored), orientation=orientation
+        tmp_path / name, np.ascontiguousarray(stored), orientation=orientation
     )
     series = _series(path)
     assert (series.rows, series.columns) == (8, 12)
@@ -77,6 +81,102 @@ def test_that_transparency_shows_black_and_says_so(tmp_path):
     series = _series(phantoms.write_picture(tmp_path / "a.png", clear))
     assert _voxels(series)[0][:, 0].tolist() == [[200] * 3] * 2 + [[0] * 3] * 2
     assert series.marks == ("Transparent parts are shown on black.",)
+
+
+def _write_tiff(path: Path, values: np.ndarray, photometric: int, sample_format: int) -> Path:
+    """Write a TIFF of one strip in the byte order of the values (TIFF 6.0, section 2)."""
+    order = ">" if values.dtype.byteorder == ">" else "<"
+    rows, columns = values.shape[:2]
+    samples, bits = values.size // (rows * columns), values.dtype.itemsize * 8
+    raw = values.tobytes()
+    at_bits = 8 + len(raw)
+    tags = [(256, 4, columns), (257, 4, rows), (259, 3, 1), (262, 3, photometric), (273, 4, 8)]
+    tags += [(277, 3, samples), (278, 4, rows), (279, 4, len(raw)), (339, 3, sample_format)]
+    tags.append((258, 3, bits))
+    ifd = struct.pack(f"{order}H", len(tags))
+    for tag, kind, value in sorted(tags):
+        count = samples if tag == 258 else 1
+        ifd += struct.pack(f"{order}2HI", tag, kind, count)
+        if count > 1:
+            ifd += struct.pack(f"{order}I", at_bits)
+        else:
+            ifd += struct.pack(f"{order}I" if kind == 4 else f"{order}Hxx", value)
+    head = struct.pack(f"{order}2sHI", b"II" if order == "<" else b"MM", 42, at_bits + 2 * samples)
+    many = struct.pack(f"{order}{samples}H", *[bits] * samples)
+    path.write_bytes(head + raw + many + ifd + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize(("dtype", "sample_format"), [("<u2", 1), ("<f4", 3)])
+def test_that_a_deep_tiff_whose_zero_is_white_is_shown_as_it_says(tmp_path, dtype, sample_format):
+    values = np.linspace(0, 60000, 600).reshape(20, 30).astype(dtype)
+    white = _write_tiff(tmp_path / "w.tif", values, 0, sample_format)
+    black = _write_tiff(tmp_path / "b.tif", values, 1, sample_format)
+    assert _series(white).is_inverted
+    assert not _series(black).is_inverted
+    assert np.array_equal(_voxels(_series(white))[0], values)
+    shown = [pixels.picture(cases.ImageRef(str(path))).astype(int) for path in (white, black)]
+    assert np.array_equal(shown[0], 255 - shown[1])
+    assert shown[0][0, 0, 0] == 255
+
+
+def test_that_a_tiff_of_8_bits_whose_zero_is_white_is_turned_once(tmp_path):
+    values = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    series = _series(_write_tiff(tmp_path / "w.tif", values, 0, 1))
+    assert not series.is_inverted
+    assert np.array_equal(_voxels(series)[0], 255 - values)
+
+
+@pytest.mark.parametrize(("dtype", "sample_format"), [("<u4", 1), ("<i4", 2)])
+def test_that_values_of_32_bits_keep_their_sign(tmp_path, dtype, sample_format):
+    values = np.array([[0, 1, 0x7FFFFFFF], [0x80000000, 0xFFFFFFFE, 5]], np.uint32)
+    values = values.view(np.int32) if sample_format == 2 else values
+    path = _write_tiff(tmp_path / "a.tif", values.astype(dtype), 1, sample_format)
+    series = _series(path)
+    assert series.dtype == ("int32" if sample_format == 2 else "uint32")
+    assert np.array_equal(_voxels(series)[0], values)
+
+
+def _write_png_of_16_bits(path: Path, values: np.ndarray) -> Path:
+    """Write a PNG of big-endian samples (PNG, 7.2)."""
+    rows, columns, samples = values.shape
+    colour = {2: 4, 3: 2, 4: 6}[samples]
+    lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">2I5B", columns, rows, 16, colour, 0, 0, 0)),
+        (b"IDAT", zlib.compress(lines)),
+        (b"IEND", b""),
+    ]
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_that_colours_of_16_bits_are_marked_as_shown_with_8(tmp_path, samples):
+    values = np.random.default_rng(1).integers(0, 65536, (6, 7, samples)).astype(np.uint16)
+    mark = "Colours of 16 bits are shown with 8."
+    assert mark in _series(_write_png_of_16_bits(tmp_path / "a.png", values)).marks
+    if samples == 3:
+        series = _series(_write_tiff(tmp_path / "a.tif", values.astype("<u2"), 2, 1))
+        assert mark in series.marks
+        assert np.array_equal(_voxels(series)[0], values >> 8)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="keeps a process within its address space")
+def test_that_a_large_picture_is_held_but_twice(tmp_path):
+    clear = np.zeros((6000, 5000, 4), np.uint8)
+    clear[-1, -1] = (200, 100, 50, 255)
+    path = phantoms.write_picture(tmp_path / "a.png", clear)
+    # 120 MB as Pillow holds it, 90 MB as it is given, and what a program moves about.
+    with isolated.Readers(memory_cap_bytes=300 << 20, limit="itself") as readers:
+        (found,) = readers.open_paths([path])
+        assert readers.load(found.series[0]).voxels[0, -1, -1].tolist() == [200, 100, 50]
 
 
 def test_that_palettes_and_printing_colours_become_rgb(tmp_path):

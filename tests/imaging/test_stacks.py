@@ -233,6 +233,7 @@ def test_that_other_pixels_under_one_identifier_are_no_copy(tmp_path):
     marks = " ".join(found.series[0].marks)
     assert "Different images carry one identifier" in marks
     assert "copies of images" not in marks
+    assert "all are shown" not in marks
 
 
 def test_that_one_slice_without_a_place_is_set_apart_from_the_volume(tmp_path):
