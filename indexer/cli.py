@@ -8,8 +8,10 @@ import io
 import json
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from medsearch_desktop import errors, logs, settings
@@ -42,8 +44,24 @@ def main(argv: Sequence[str]) -> int:
     with contextlib.suppress(OSError):
         # A data folder that cannot be made is told of by the command that needs it.
         folders.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with settings.temporary(folders):
+    with _interrupting(), settings.temporary(folders):
         return _run(given, folders, as_json)
+
+
+@contextlib.contextmanager
+def _interrupting() -> Iterator[None]:
+    """Take a request of the system to end, or of a terminal that is closed, as Ctrl-C."""
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                before[number] = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(given: argparse.Namespace, folders: settings.Folders, as_json: bool) -> int:
@@ -105,6 +123,7 @@ def _print(outcome: commands.Outcome, as_json: bool, *, quiet: bool) -> None:
 
 
 def _fail(as_json: bool, kind: str, sentence: str, action: str) -> None:
+    sentence = errors.with_stop(sentence)
     if as_json:
         _print_json({"error": {"type": kind, "message": sentence, "action": action}})
     else:

@@ -94,9 +94,7 @@ def _written(
         slices_per_volume=given.slices_per_volume,
         limit=given.limit,
         resume=given.resume,
-        recipe=manifest.Recipe(
-            tuple(str(path.absolute()) for path in wanted.paths), given.input_format, given.columns
-        ),
+        recipe=_recipe(given, wanted),
     )
     if total is not None and given.limit is not None:
         total = min(total, given.limit)
@@ -108,6 +106,17 @@ def _written(
     setting.shown.end("", report.added, skipped=len(report.skipped))
     report.notices += search.device_notices(_device(given), encoder.card)
     return _outcome(report)
+
+
+def _recipe(given: argparse.Namespace, wanted: inputs.Inputs) -> manifest.Recipe:
+    part = manifest.Part(
+        tuple(str(path.absolute()) for path in wanted.paths),
+        given.input_format,
+        given.columns,
+        given.limit,
+        given.slices_per_volume,
+    )
+    return manifest.Recipe((part,))
 
 
 def _outcome(report: build.Report) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from medsearch_desktop import cases, errors, queries, settings
-from medsearch_desktop.engine import collection, search
+from medsearch_desktop.engine import answers, collection, search
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
@@ -20,7 +21,10 @@ from . import filters, progress, sources
 # A term as it was given: the option's name without dashes, and its value.
 Given = tuple[str, str]
 
-_WEIGHTED = re.compile(r"^(?P<weight>\d+(?:\.\d*)?|\.\d+):(?P<value>.+)$", re.DOTALL)
+_WEIGHTED = re.compile(
+    r"^(?P<weight>(?:\d+(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?|nan|inf|infinity):(?P<value>.+)$",
+    re.DOTALL | re.IGNORECASE,
+)
 _REGION = re.compile(r"^(\d+),(\d+),(\d+),(\d+)$")
 
 
@@ -38,6 +42,10 @@ def terms(given: Sequence[Given], home: str = "") -> tuple[queries.Term, ...]:
         sign = -1.0 if option.startswith("not-") else 1.0
         weighted = _WEIGHTED.match(value)
         weight = sign * (float(weighted["weight"]) if weighted else 1.0)
+        if not math.isfinite(weight):
+            raise errors.QuerySyntaxError(
+                f"--{option} {value} has the weight {weight:g}, which is no number to multiply by."
+            )
         if weight == 0:
             raise errors.QuerySyntaxError(
                 f"--{option} {value} has the weight 0, so it asks nothing."
@@ -91,6 +99,9 @@ def query(
     strength = options.get("min_strength")
     if strength is not None and not 0 <= strength <= 100:
         raise errors.QuerySyntaxError(f"--min-strength is 0 to 100 percent, not {strength:g}.")
+    cosine = options.get("min_cosine")
+    if cosine is not None and not -1 <= cosine <= 1:
+        raise errors.QuerySyntaxError(f"--min-cosine is -1 to 1, not {cosine:g}.")
     try:
         return queries.Query(asked, chosen, paths, **options)
     except ValueError as error:
@@ -100,7 +111,10 @@ def query(
 def ask(
     asked: queries.Query, folders: settings.Folders, device: str, shown: progress.Progress
 ) -> queries.Results:
-    """Open the collections, ask, and return the complete answer."""
+    """Open the collections, ask, and return the complete answer.
+
+    Raises InputError where the one case that is to be asked by is nowhere.
+    """
     with contextlib.ExitStack() as opened:
         collections, refused = search.opened(
             asked.collections,
@@ -116,7 +130,7 @@ def ask(
             told.extend(device_notices(device, found.card))
             return found
 
-        answers = search.search(
+        given = search.search(
             asked,
             collections,
             encoder_for,
@@ -124,8 +138,17 @@ def ask(
             on_progress=lambda done, total: shown.step("Reading slices", done, total),
         )
         # The last is the complete one.
-        last = list(answers)[-1]
+        last = list(given)[-1]
+        _require_case(asked, last)
         return dataclasses.replace(last, notices=(*refused, *last.notices, *told))
+
+
+def _require_case(asked: queries.Query, found: queries.Results) -> None:
+    """Refuse an answer whose whole question was a case that is nowhere."""
+    if len(asked.terms) == 1 and isinstance(asked.terms[0], queries.CaseTerm):
+        for notice in found.notices:
+            if notice == answers.no_such_case(asked.terms[0]):
+                raise errors.InputError(notice)
 
 
 def device_notices(wanted: str, card: base.EncoderCard) -> list[str]:

@@ -30,6 +30,8 @@ DEFAULT_COLUMNS = {
     "source": "source",
     "source_url": "source_url",
 }
+# The columns' own names stand for their fields in --columns as well: item_id=case.
+_ALIASES = {"item_id": "id", "patient_id": "patient", "study_id": "study"}
 _FACETS = ("modality", "view", "body_part", "sex", "age")
 _ARRAY = re.compile(r"^(?P<file>.+\.npz)#(?P<array>\w+)\[(?P<index>\d+)\]$", re.IGNORECASE)
 # A report may be long; a field beyond this is a broken quote, not a report.
@@ -46,10 +48,14 @@ class Row:
 
 
 def columns(mapping: str) -> dict[str, str]:
-    """Return `path=file,id=case` as {"path": "file", "id": "case"}; raises QuerySyntaxError."""
+    """Return `path=file,id=case` as {"path": "file", "id": "case"}; raises QuerySyntaxError.
+
+    `item_id=case` says the same as `id=case`.
+    """
     found: dict[str, str] = {}
     for part in filter(None, (p.strip() for p in mapping.split(","))):
         field, sign, column = (p.strip() for p in part.partition("="))
+        field = _ALIASES.get(field, field)
         if not sign or not column or field not in DEFAULT_COLUMNS:
             raise errors.QuerySyntaxError(
                 f"--columns does not understand {part!r}; it takes FIELD=COLUMN with the fields "

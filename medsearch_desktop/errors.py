@@ -13,6 +13,19 @@ class MedsearchError(Exception):
     action = "Try again; if it happens again, copy the details and report it."
 
 
+def with_stop(sentence: str) -> str:
+    """Return a sentence that another may follow: with a full stop, if it has no end yet."""
+    sentence = sentence.rstrip()
+    # What ends a sentence may stand before a closing quote or bracket.
+    ends = sentence.rstrip("\"'”’)]").endswith((".", "!", "?", "…", ":"))
+    return sentence if ends or not sentence else sentence + "."
+
+
+def told(error: MedsearchError) -> str:
+    """Return an error's sentence and, after it, what to do about it."""
+    return f"{with_stop(str(error))} {error.action}"
+
+
 class InputError(MedsearchError):
     """The user's file or words cannot be used as they are."""
 

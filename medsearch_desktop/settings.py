@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from medsearch_desktop import locks
 
@@ -18,6 +18,11 @@ APPLICATION = "MedSearch Desktop"
 
 # The variables by which Python, Qt and native libraries find the temporary folder.
 _TEMPORARY = ("TMPDIR", "TEMP", "TMP")
+# A temporary folder in the system's place: how its name begins, and its lock, which lies in it.
+_PASSING, _PASSING_LOCK = "medsearch-", "medsearch.lock"
+# What a person writes into a settings file, or Qt into one, is far below this.
+_LARGEST_BYTES = 1 << 20
+_MOST_NOTICES = 8
 
 
 def private() -> None:
@@ -115,8 +120,8 @@ class Folders:
         """
         if os.name != "posix":
             return
-        ours = ("collections", "models", "logs", "plugins", "scratch", "temp", "backups")
-        files = ("shelf*", "settings.toml", "window.*", "log-salt")
+        ours = ("collections", "models", "logs", "plugins", "scratch", "temp", "backups", "demo")
+        files = ("shelf*", "settings.toml", "window.*", "log-salt", ".probe-*")
         found = [self.home / name for name in ours]
         found += [path for pattern in files for path in self.home.glob(pattern)]
         with contextlib.suppress(OSError):
@@ -195,21 +200,25 @@ def _own_folder(temp: Path) -> Iterator[Path]:
     name = f"{os.getpid()}-{os.urandom(4).hex()}"
     folder, lock = temp / name, None
     try:
+        _sweep_passing()
         temp.mkdir(mode=0o700, parents=True, exist_ok=True)
         _sweep(temp)
         # The lock before the folder: one without a lock is taken for left behind.
         lock = locks.held(temp / f"{name}.lock")
         folder.mkdir(mode=0o700)
+        is_passing = False
     except OSError:
-        import tempfile
-
-        folder = Path(tempfile.mkdtemp(prefix="medsearch-"))
+        folder, lock = _passing_folder()
+        is_passing = True
     try:
         yield folder
     finally:
         _remove(folder)
         if lock is not None:
             lock.close()
+        if is_passing:
+            _remove(folder)  # Windows keeps a file that is open
+        elif lock is not None:
             with contextlib.suppress(OSError):
                 (temp / f"{name}.lock").unlink(missing_ok=True)
                 _sweep(temp)  # of children that were ended
@@ -226,6 +235,44 @@ def _sweep(temp: Path) -> None:
     for path in temp.iterdir():
         if path.suffix != ".lock" and not path.with_name(f"{path.name}.lock").exists():
             _remove(path)
+
+
+def _passing_folder() -> tuple[Path, IO[bytes] | None]:
+    """Make a folder in the system's place, and take its lock; None where none are known there."""
+    import tempfile
+
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=_PASSING))
+        try:
+            if (lock := locks.held(folder / _PASSING_LOCK)) is not None:
+                return folder, lock
+        except OSError:
+            if folder.is_dir():
+                return folder, None
+        # Another program swept the folder before the lock was taken: a new one is made.
+
+
+def _sweep_passing() -> None:
+    """Remove folders of ours in the system's place whose process is gone; others' are let be."""
+    place = next((value for name in _TEMPORARY if (value := os.environ.get(name))), "/tmp")
+    with contextlib.suppress(OSError):
+        for path in Path(place).glob(f"{_PASSING}*"):
+            with contextlib.suppress(OSError):
+                if not _is_passing(path) or (lock := locks.held(path / _PASSING_LOCK)) is None:
+                    continue
+                _remove(path)
+                lock.close()
+                _remove(path)
+
+
+def _is_passing(path: Path) -> bool:
+    """Say whether a folder in the system's place, where all may write, is one that we made."""
+    found, lock = path.lstat(), (path / _PASSING_LOCK).lstat()
+    if not stat.S_ISDIR(found.st_mode) or not stat.S_ISREG(lock.st_mode):
+        return False
+    return os.name != "posix" or (
+        found.st_uid == lock.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
+    )
 
 
 def _remove(path: Path) -> None:
@@ -285,20 +332,40 @@ _RANGES: dict[str, tuple[float, float]] = {
 def load(path: Path) -> tuple[Settings, tuple[str, ...]]:
     """Return the settings of a file and a sentence for each value that was ignored.
 
-    A missing file gives the defaults. A file that is no TOML is ignored whole.
+    A missing file gives the defaults. A file that is no TOML, no regular file
+    or larger than 1 MB is ignored whole.
     """
     try:
-        text = path.read_text("utf-8")
+        if path.exists() and not is_small_file(path):
+            return Settings(), ("settings.toml is ignored: it is no file of at most 1 MB.",)
+        found, notices = _read(path.read_text("utf-8"))
     except FileNotFoundError:
         return Settings(), ()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, OverflowError, MemoryError) as error:
         return Settings(), (f"settings.toml is ignored: {error}",)
+    except RecursionError:
+        return Settings(), ("settings.toml is ignored: its tables are nested too deep.",)
+    if (more := len(notices) - _MOST_NOTICES) > 0:
+        notices[_MOST_NOTICES:] = [f"settings.toml: {more} more values are ignored."]
+    return found, tuple(notices)
+
+
+def is_small_file(path: Path) -> bool:
+    """Say whether a file that is kept for us can be read: a regular one of at most 1 MB.
+
+    A pipe would be waited for, and another file of that name is none of ours.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size <= _LARGEST_BYTES
+
+
+def _read(text: str) -> tuple[Settings, list[str]]:
     import tomllib  # only where there is a file to read
 
-    try:
-        plain = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        return Settings(), (f"settings.toml is ignored: {error}",)
+    plain = tomllib.loads(text)
     notices: list[str] = []
     sections: dict[str, Any] = {}
     for section in dataclasses.fields(Settings):
@@ -308,8 +375,8 @@ def load(path: Path) -> tuple[Settings, tuple[str, ...]]:
             sections[section.name] = _section(section.name, default, given, notices)
         else:
             notices.append(f"settings.toml: [{section.name}] is not a table and is ignored.")
-    notices += [f"settings.toml: [{name}] is not known and is ignored." for name in plain]
-    return Settings(**sections), tuple(notices)
+    notices += [f"settings.toml: [{name:.80}] is not known and is ignored." for name in plain]
+    return Settings(**sections), notices
 
 
 def _section(name: str, default: Any, given: dict[str, Any], notices: list[str]) -> Any:
@@ -317,14 +384,14 @@ def _section(name: str, default: Any, given: dict[str, Any], notices: list[str])
     for key, value in given.items():
         full = f"{name}.{key}"
         if not hasattr(default, key):
-            notices.append(f"settings.toml: {full} is not known and is ignored.")
+            notices.append(f"settings.toml: {full:.80} is not known and is ignored.")
             continue
         wanted = type(getattr(default, key))
         if wanted is float and type(value) is int:
             value = float(value)
         low, high = _RANGES.get(full, (None, None))
         if type(value) is not wanted or (low is not None and not low <= value <= high):
-            notices.append(f"settings.toml: {full} = {value!r} is not allowed and is ignored.")
+            notices.append(f"settings.toml: {full} = {value!r:.80} is not allowed and is ignored.")
             continue
         accepted[key] = value
     return dataclasses.replace(default, **accepted)

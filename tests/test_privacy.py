@@ -188,6 +188,58 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
     return Session(home, collection, (home, users, passing, here), said, told)
 
 
+_PICKING = """
+import sys
+from pathlib import Path
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication, QFileDialog, QWidget
+from medsearch_desktop import settings
+from medsearch_desktop.gui import dialogs
+
+folder = Path(sys.argv[2])
+
+def pick():
+    dialog = QApplication.activeModalWidget()
+    if not isinstance(dialog, QFileDialog):
+        QTimer.singleShot(50, pick)
+        return
+    dialog.setDirectory(str(folder))
+    dialog.selectFile(str(folder / "one.png"))
+    dialog.done(1)
+
+with settings.temporary(settings.folders(sys.argv[1])):
+    application = QApplication([])
+    parent = QWidget()
+    QTimer.singleShot(0, pick)
+    chosen = dialogs.choose_new_file(parent, "Save", "two.png")
+    QTimer.singleShot(0, pick)
+    dialogs.choose_files(parent)
+    QTimer.singleShot(0, pick)
+    dialogs.choose_folder(parent, "Folder")
+    print(chosen)
+    del parent, application
+"""
+
+
+def test_that_the_folders_a_dialog_has_been_in_are_written_nowhere(tmp_path: Path):
+    home, user, folder = (tmp_path / name for name in ("home", "user", "Canaryfolder"))
+    for made in (home, user, folder):
+        made.mkdir()
+    (folder / "one.png").touch()
+    environment = {**os.environ, "HOME": str(user), "QT_QPA_PLATFORM": "offscreen"}
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", _PICKING, str(home), str(folder)],
+        capture_output=True, text=True, check=False, timeout=120, env=environment, cwd=user,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(folder / "one.png")  # it was there
+    files = [path for top in (home, user) for path in top.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"Canary" in path.read_bytes()]
+    assert not list(user.rglob("QtProject*"))
+
+
 def test_that_the_session_did_all_it_should(session: Session):
     wanted = {"asked", "liked", "pasted", "refused", "lost SIGABRT", "lost SIGKILL", "faulted"}
     assert set(session.notes["did"]) == wanted

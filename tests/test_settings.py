@@ -44,6 +44,46 @@ def test_that_a_file_that_is_no_toml_is_ignored_with_a_notice(tmp_path: Path):
     assert "ignored" in notices[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        "[search]\nlimit = " + "9" * 5000,
+        "[search]\nlimit = 0x" + "9" * 5000,
+        "[search]\nmin_cosine = 0x" + "9" * 5000,
+        "[search]\nlimit = " + "[" * 100_000,
+        "#" * ((1 << 20) + 1),
+    ],
+    ids=["tables", "digits", "hexadecimal", "no float", "arrays", "large"],
+)
+def test_that_a_settings_file_that_asks_too_much_is_ignored_with_a_notice(tmp_path: Path, text):
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    loaded, notices = settings.load(file)
+    assert loaded == settings.Settings()
+    assert [notice[:13] for notice in notices] == ["settings.toml"]
+    assert len(notices[0]) < 300
+
+
+def test_that_a_settings_file_full_of_wrong_values_is_told_of_in_few_sentences(tmp_path: Path):
+    file = tmp_path / "settings.toml"
+    file.write_text("[search]\nlimit = 7\n" + "".join(f"k{n} = 1\n" for n in range(1000)))
+    loaded, notices = settings.load(file)
+    assert loaded.search.limit == 7
+    assert len(notices) == 9
+    assert "992 more" in notices[-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name, as POSIX has them")
+def test_that_a_pipe_in_the_place_of_the_settings_is_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "settings.toml")
+    code = (
+        "import sys; from pathlib import Path; from medsearch_desktop import settings;"
+        "print(len(settings.load(Path(sys.argv[1]))[1]))"
+    )
+    assert _child(code, tmp_path / "settings.toml").stdout.strip() == "1"
+
+
 def test_that_the_home_of_the_environment_holds_everything_and_is_private(home: Path):
     folders = settings.folders().make()
     assert folders.home == home
@@ -114,6 +154,11 @@ def test_that_rights_from_before_are_narrowed_and_what_is_not_ours_stays(
     for folder in made:
         folder.mkdir(parents=True, exist_ok=True)
     files = [made[0] / "cases.db", folders.shelf, home / "shelf.db-wal", folders.settings]
+    # All else that programs make there.
+    for name in ("demo/images", "backups", "plugins", "scratch"):
+        (home / name).mkdir(parents=True, exist_ok=True)
+    files += [home / "demo" / "demo.jsonl", home / "demo" / "images" / "1.png"]
+    files += [home / name for name in ("log-salt", "window.lock", "shelf-mirror.db", ".probe-1")]
     for file in (*files, home / "window.ini", folders.logs / "window.log"):
         file.write_text("")
     for path in (home, *home.rglob("*")):
@@ -190,12 +235,80 @@ def test_that_what_a_killed_program_left_goes_at_the_next_start_and_what_runs_is
     assert not list(folders.temp.iterdir())
 
 
+_INDEXING = """
+import sys, time
+from indexer import cli, commands
+
+def run(given, setting):
+    print("runs", flush=True)
+    time.sleep(60)
+
+commands.run = run
+sys.exit(cli.main(["demo", "--home", sys.argv[1]]))
+"""
+
+
+@POSIX
+@pytest.mark.parametrize("number", [1, 2, 15])
+def test_that_the_indexer_ends_clean_and_resumable_at_each_signal_to_end(home: Path, number: int):
+    started = subprocess.Popen(
+        [sys.executable, "-c", _INDEXING, str(home)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert started.stdout is not None
+    assert started.stdout.readline() == "runs\n"
+    started.send_signal(number)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "Traceback" not in said
+    assert not list((home / "temp").iterdir())
+
+
 def test_that_where_the_data_folder_cannot_be_written_the_systems_place_is_taken(tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with settings.temporary(settings.folders(tmp_path / "file")) as own:
         assert own.is_dir()
         assert not own.stat().st_mode & 0o077
     assert not own.exists()
+
+
+@POSIX
+def test_that_what_a_killed_program_left_in_the_systems_place_goes_and_what_is_not_ours_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "file").write_text("in the way")
+    place = tmp_path / "place"
+    place.mkdir()
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    killed = Path(_child(_KILLED, tmp_path / "file", "die").stdout.strip())
+    assert killed.parent == place
+    assert (killed / "unpacked").exists()
+    theirs = place / "medsearch-theirs"  # no lock of ours in it
+    theirs.mkdir(mode=0o700)
+    wide = place / "medsearch-wide"
+    wide.mkdir(mode=0o755)
+    wide.chmod(0o755)
+    (wide / "medsearch.lock").touch()
+    (place / "medsearch-link").symlink_to(killed)
+    running = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(tmp_path / "file"), "live"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert running.stdout is not None
+    alive = Path(running.stdout.readline().strip())
+    try:
+        assert not killed.exists()
+        # A start whose data folder can be written sweeps there too.
+        with settings.temporary(settings.folders(tmp_path / "home")):
+            assert (alive / "unpacked").read_text() == "pixels"
+    finally:
+        running.communicate()
+    assert {path.name for path in place.iterdir()} == {
+        "medsearch-theirs", "medsearch-wide", "medsearch-link",
+    }  # fmt: skip
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a file system of its own")

@@ -100,7 +100,7 @@ class Found:
                 if not is_answer:
                     self._no_answers.add((number, place))
                 return number, place
-        self.notices.append(f"The case {term.case_id} is in none of the collections searched.")
+        self.notices.append(no_such_case(term))
         return None
 
     def vectors_of(self, key: ranking.Key, among: snapshot.Among) -> dict[str, np.ndarray]:
@@ -192,6 +192,11 @@ class Found:
             described = collection.manifest
             parts += [described.name, str(described.generation), described.encoder.digest]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def no_such_case(term: queries.CaseTerm) -> str:
+    """Return the notice for a case that is asked by and lies nowhere."""
+    return f"The case {term.case_id} is in none of the collections searched."
 
 
 def _is_same(path: str, collection: snapshot.Collection) -> bool:

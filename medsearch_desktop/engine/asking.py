@@ -92,7 +92,7 @@ class Encoders:
         self.left_out = error
         self._found.pop(digest, None)
         names = ", ".join(self._names[digest])
-        self.notices.append(f"{names}: searched by words only. {error} {error.action}")
+        self.notices.append(f"{names}: searched by words only. {errors.told(error)}")
 
     def _note(self, encoder: base.Encoder) -> None:
         """Hand on what an encoder had to work around."""

@@ -72,22 +72,44 @@ class SegmentEntry:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a collection was built from, to build it again: absolute paths, and how they were read.
+class Part:
+    """What one build or add read: absolute paths, and every option that changes what comes of them.
 
-    Without `inputs` it is not known, or there was more than one way.
+    `limit` and `slices_per_volume` are None where the option was not there.
     """
 
-    inputs: tuple[str, ...] = ()
+    inputs: tuple[str, ...]
     input_format: str = "auto"
     columns: str = ""
+    limit: int | None = None
+    slices_per_volume: int | None = None
+
+    def taking(self, more: Part) -> Part | None:
+        """Return one part that reads what both read, or None where that would read other cases."""
+        if self.limit is not None or dataclasses.replace(more, inputs=self.inputs) != self:
+            return None
+        return dataclasses.replace(self, inputs=tuple(dict.fromkeys((*self.inputs, *more.inputs))))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build a collection again: the parts it was read in, in order; () is not known."""
+
+    parts: tuple[Part, ...] = ()
 
     def joined(self, more: Recipe) -> Recipe:
-        """Return the recipe of a collection to which the inputs of another were added."""
-        if (self.input_format, self.columns) != (more.input_format, more.columns):
+        """Return the recipe of a collection to which the parts of another were added."""
+        if not self.parts or not more.parts:
             return Recipe()
-        inputs = dict.fromkeys((*self.inputs, *more.inputs)) if self.inputs and more.inputs else ()
-        return dataclasses.replace(self, inputs=tuple(inputs))
+        parts = list(self.parts)
+        for part in more.parts:
+            if part in parts:
+                continue
+            if (both := parts[-1].taking(part)) is not None:
+                parts[-1] = both
+            else:
+                parts.append(part)
+        return Recipe(tuple(parts))
 
 
 UNKNOWN = Recipe()
@@ -217,10 +239,19 @@ def parse(text: str, where: str) -> Manifest:
 
 
 def _recipe(plain: dict[str, Any]) -> Recipe:
-    return Recipe(
+    """Return the recipe; that of an earlier version is one part without a list around it."""
+    parts = plain.get("parts", [plain] if plain.get("inputs") else [])
+    return Recipe(tuple(_part(part) for part in parts))
+
+
+def _part(plain: dict[str, Any]) -> Part:
+    limit, slices = plain.get("limit"), plain.get("slices_per_volume")
+    return Part(
         tuple(str(path) for path in plain.get("inputs", ())),
         str(plain.get("input_format", "auto")),
         str(plain.get("columns", "")),
+        None if limit is None else int(limit),
+        None if slices is None else int(slices),
     )
 
 
@@ -253,6 +284,8 @@ def read_file(folder: Path, path: Path) -> Manifest:
 def _nothing_there(folder: Path) -> str:
     if folder.is_dir():
         return f"{folder} holds no collection: it has no {NAME}."
+    if folder.exists():
+        return f"{folder} holds no collection: it is no folder."
     return (
         f"{folder} holds no collection: the folder is not there. It was moved or removed, or its "
         "drive is gone."

@@ -101,7 +101,7 @@ def opened(
             refused.append(error)
     if refused and not found:
         raise refused[0]
-    return found, [f"Not searched: {error} {error.action}" for error in refused]
+    return found, [f"Not searched: {errors.told(error)}" for error in refused]
 
 
 def with_notices(

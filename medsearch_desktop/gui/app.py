@@ -6,17 +6,20 @@ import argparse
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from PySide6.QtCore import (
+    QByteArray,
     QMessageLogContext,
     QSettings,
     QSize,
+    QSocketNotifier,
     Qt,
     QTimer,
     QtMsgType,
@@ -35,6 +38,10 @@ _log = logging.getLogger(__name__)
 
 # A pasted picture that nothing kept needs stays this long in the scratch folder.
 _SCRATCH_DAYS = 30
+# What asks a program to end: its user, its session, its terminal. Windows has no SIGHUP.
+_ENDING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name)
+)
 
 
 @dataclass
@@ -146,26 +153,44 @@ def build(folders: settings.Folders, chosen: settings.Settings) -> App:
 
 def restore_geometry(window: main_window.MainWindow, file: Path) -> None:
     """Show the window where it was closed, or as large as fits."""
-    kept = QSettings(str(file), QSettings.Format.IniFormat)
-    geometry = kept.value("window/geometry")
-    if geometry is not None and window.restoreGeometry(geometry):
-        return
+    with contextlib.suppress(TypeError, ValueError, RuntimeError, MemoryError):
+        geometry = _kept_geometry(file)
+        if geometry is not None and window.restoreGeometry(geometry):
+            return
     room = window.screen().availableSize()
     window.resize(QSize(min(1920, room.width()), min(1080, room.height())))
 
 
+def _kept_geometry(file: Path) -> QByteArray | None:
+    # Qt waits for ever on a pipe, reads a file of any size, and tells wrong values by their type.
+    if not settings.is_small_file(file):
+        return None
+    geometry = QSettings(str(file), QSettings.Format.IniFormat).value("window/geometry")
+    return geometry if isinstance(geometry, QByteArray) else None
+
+
 def keep_geometry(window: main_window.MainWindow, file: Path) -> None:
-    """Write where the window stands."""
+    """Write where the window stands; what is no file of ours there is let be."""
+    if os.path.lexists(file) and not settings.is_small_file(file):
+        return
     kept = QSettings(str(file), QSettings.Format.IniFormat)
     kept.setValue("window/geometry", window.saveGeometry())
     kept.sync()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the window until it is closed; returns the exit status."""
+    """Run the window until it is closed; returns the exit status.
+
+    A signal that asks to end ends it as closing the window does: 128 and its number.
+    """
     settings.private()
     settings.offline()
     options = parser().parse_args(argv)
+    with _Endings() as endings:
+        return _start(options, endings)
+
+
+def _start(options: argparse.Namespace, endings: _Endings) -> int:
     if options.home is not None:
         os.environ["MEDSEARCH_HOME"] = str(options.home.expanduser().absolute())
     folders = settings.folders()
@@ -180,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         notices.append(f"{problem} You can look and search; nothing is kept.")
     try:
         with _alone(folders, _request(options)) as lock, settings.temporary(folders):
-            return _run(options, folders, notices, lock)
+            return _run(options, folders, notices, lock, endings)
     except _HandedOverError:
         _say(sys.stdout, "MedSearch Desktop is open already: it was handed over to that window.")
         return 0
@@ -192,6 +217,62 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _say(stream: TextIO | None, sentence: str) -> None:
     if stream is not None:  # a program without a terminal has none on Windows
         stream.write(f"{sentence}\n")
+
+
+class _Endings:
+    """Makes of the signals that ask for an end a clean one; those that are ignored stay so."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self._before: dict[int, Any] = {}
+        self._pipe: tuple[Any, ...] = ()
+        self._notifier: QSocketNotifier | None = None
+
+    def __enter__(self) -> _Endings:
+        for number in _ENDING:
+            # Python's own handler has none to give back that another library has set.
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                self._before[number] = signal.signal(number, self._met)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._notifier is not None:
+            self._notifier.setEnabled(False)
+            signal.set_wakeup_fd(-1)
+            for end in self._pipe:
+                os.close(end) if isinstance(end, int) else end.close()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _met(self, number: int, _: object) -> None:
+        self.status = 128 + number
+        if self._notifier is None:  # no event loop yet that could end
+            raise SystemExit(self.status)
+
+    def wake(self, end: Callable[[], object]) -> None:
+        """Have the event loop call `end` at a signal: Python is told of one only when it runs."""
+        if os.name == "posix":
+            self._pipe = os.pipe()
+            for number in self._pipe:
+                os.set_blocking(number, False)
+            reading, writing = self._pipe
+        else:
+            import socket
+
+            self._pipe = socket.socketpair()
+            for one in self._pipe:
+                one.setblocking(False)
+            reading, writing = (one.fileno() for one in self._pipe)
+        self._notifier = QSocketNotifier(reading, QSocketNotifier.Type.Read)
+
+        def met() -> None:
+            self._notifier.setEnabled(False)
+            end()
+
+        self._notifier.activated.connect(met)
+        signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        if self.status:  # asked a moment ago, when nothing could be woken yet
+            QTimer.singleShot(0, met)
 
 
 class _HandedOverError(Exception):
@@ -224,6 +305,7 @@ def _run(
     folders: settings.Folders,
     notices: list[str],
     lock: IO[bytes] | None,
+    endings: _Endings,
 ) -> int:
     """Show the window, and furnish it after its first paint; returns the exit status."""
     chosen, wrong = settings.load(folders.settings)
@@ -238,6 +320,7 @@ def _run(
     restore_geometry(app.window, file)
     app.window.closing.connect(lambda: keep_geometry(app.window, file))
     application.aboutToQuit.connect(app.close)
+    endings.wake(lambda: (app.window.close(), application.exit(endings.status)))
     app.window.show()
     for notice in (*wrong, *notices):
         app.window.results.problems.show_problem(problems.Problem(problems.Kind.NOTICE, notice))
@@ -246,7 +329,7 @@ def _run(
     status = application.exec()
     app.close()
     _end_logs()
-    return status
+    return endings.status or status
 
 
 def _begin(app: App, options: argparse.Namespace, lock: IO[bytes] | None) -> None:

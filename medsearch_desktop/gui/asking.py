@@ -41,6 +41,7 @@ class Asking(QObject):
         self._model = self._panel.view.results_model()
         self._is_asked_later = False
         self._told: set[str] = set()
+        self._damage: dict[str, str] = {}  # what was told of a collection's damage, by its path
         self._connect_search()
         self.refresh_recent()
 
@@ -120,6 +121,7 @@ class Asking(QObject):
         self._worker.readied.connect(self._window.search_bar.device.set_device)
         self._worker.lost.connect(self._show_loss)
         self._worker.prepared.connect(self._show_prepared)
+        self._library.rebuilt.connect(self._show_rebuilt)
 
     def _filter(self, filters: tuple[queries.Filter, ...]) -> None:
         self._box.set_filters(filters)
@@ -177,6 +179,10 @@ class Asking(QObject):
 
     def _show_failure(self, error: BaseException) -> None:
         self._window.bottom.log.add(self.tr("Search"), str(error))
+        search = self._search
+        if search.question is not None and search.results is None and not search.is_busy:
+            self._panel.show_unanswered()
+            self._window.facets.hide()
         if isinstance(error, errors.WorkerLostError):
             self._show_lost_twice(error)
         elif isinstance(error, errors.CollectionDamagedError):
@@ -208,21 +214,43 @@ class Asking(QObject):
             self.ask()
 
     def _show_prepared(self, prepared: messages.Prepared) -> None:
+        self._library.set_cases(prepared.collection, prepared.cases)
+        picker = self._window.search_bar.picker
+        picker.set_collections(self._library.known, self._library.searched)
         if prepared.notice:
             self._offer_rebuild(prepared.collection, prepared.notice)
 
     def _offer_rebuild(self, path: str, sentence: str) -> None:
         """Say that a collection is damaged, with the way to build it again."""
         self._told.add(sentence)
-        line, action, act = self.tr("Copy it again, or build it again."), "", None
-        if any(info.path == path for info in self._library.known):
+        self._damage[path] = sentence
+        if self._library.rebuilding.path == path:
+            return
+        line = self.tr("Copy it again, or build it again.")
+        if not self._library.can_rebuild(path):
+            line = self._library.rebuilding.other_ways
+        self._show_damage(path, errors.with_stop(sentence), line)
+
+    def _show_damage(self, path: str, title: str, line: str) -> None:
+        action, act = "", None
+        if self._library.can_rebuild(path):
             action = self.tr("Build again")
 
             def act() -> None:
                 self._library.rebuild(path)
 
-        card = problems.Problem(problems.Kind.WARNING, sentence, line, action, act, sentence)
+        kind, details = problems.Kind.WARNING, f"{title} {line}"
+        card = problems.Problem(kind, title, line, action, act, details, about=path)
         self._panel.problems.show_problem(card)
+
+    def _show_rebuilt(self, path: str, problem: str) -> None:
+        """Take the card of a collection that is whole again away, or say why it is not."""
+        if problem:
+            title = self.tr("{name} was not built again.").format(name=self._library.name_of(path))
+            self._show_damage(path, title, errors.with_stop(problem))
+            return
+        self._told.discard(self._damage.pop(path, ""))
+        self._panel.problems.remove_about(path)
 
     def _show_notices(self, notices: tuple[str, ...]) -> None:
         """Show, once each, what an answer had to work around; the ribbon repeats them."""

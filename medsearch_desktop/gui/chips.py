@@ -177,7 +177,7 @@ class FilterChip(QFrame):
         self.setFixedHeight(theme.px(30))
         label = plain.line(label)
         funnel, words = QLabel(), QLabel(label)
-        funnel.setPixmap(theme.icon("funnel").pixmap(theme.icon_size(16)))
+        funnel.setPixmap(theme.pixmap("funnel", 16))
         words.setTextFormat(Qt.TextFormat.PlainText)
         row = QHBoxLayout(self)
         row.setContentsMargins(theme.px(6), 0, theme.px(2), 0)

@@ -18,8 +18,28 @@ _MOST_LETTERS = 200
 
 
 @dataclass(frozen=True)
+class Part:
+    """What one build or add of a collection read, as `engine.manifest.Part` has it."""
+
+    inputs: tuple[str, ...]
+    input_format: str = "auto"
+    columns: str = ""
+    limit: int | None = None
+    slices_per_volume: int | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Say whether all that was read is still where it was."""
+        there = (os.path.isabs(path) and os.path.exists(path) for path in self.inputs)
+        return bool(self.inputs) and all(there)
+
+
+@dataclass(frozen=True)
 class CollectionInfo:
-    """What the picker shows of a collection, read from its manifest alone."""
+    """What the picker shows of a collection, read from its manifest alone.
+
+    `has_sources` says whether all of its `parts` could be read again when it was looked at.
+    """
 
     path: str
     name: str
@@ -27,9 +47,8 @@ class CollectionInfo:
     encoder: str
     generation: int = 0
     problem: str = ""
-    inputs: tuple[str, ...] = ()
-    input_format: str = "auto"
-    columns: str = ""
+    parts: tuple[Part, ...] = ()
+    has_sources: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,16 +96,38 @@ def _info(folder: Path, path: Path) -> CollectionInfo:
     if len(content) > _MOST_BYTES:
         raise ValueError("larger than any manifest")
     plain = json.loads(content.decode("utf-8"))
-    recipe = plain.get("recipe", {})
+    parts = _parts(plain.get("recipe", {}))
     return CollectionInfo(
         path=str(folder),
         name=_one_line(plain.get("name") or folder.name),
         cases=int(plain["counts"]["cases"]),
         encoder=_one_line(plain["encoder"]["name"]),
         generation=int(plain.get("generation", 0)),
-        inputs=_strings(recipe.get("inputs", ())),
-        input_format=str(recipe.get("input_format", "auto")),
-        columns=str(recipe.get("columns", "")),
+        parts=parts,
+        has_sources=bool(parts) and all(part.is_there for part in parts),
+    )
+
+
+def _parts(recipe: object) -> tuple[Part, ...]:
+    """Return the parts of a recipe, also of the single form that earlier versions wrote.
+
+    One part that cannot be understood leaves none: the rest would be another collection.
+    """
+    try:
+        plain = recipe.get("parts", [recipe] if recipe.get("inputs") else [])
+        return tuple(_part(part) for part in plain)
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return ()
+
+
+def _part(plain: dict) -> Part:
+    limit, slices = plain.get("limit"), plain.get("slices_per_volume")
+    return Part(
+        _strings(plain.get("inputs", ())),
+        str(plain.get("input_format", "auto")),
+        str(plain.get("columns", "")),
+        None if limit is None else int(limit),
+        None if slices is None else int(slices),
     )
 
 

@@ -99,8 +99,8 @@ class CollectionPicker(QPushButton):
 
     def _build(self) -> None:
         sign, caret = QLabel(), QLabel()
-        sign.setPixmap(theme.icon("database").pixmap(theme.icon_size(20)))
-        caret.setPixmap(theme.icon("caret-down").pixmap(theme.icon_size(16)))
+        sign.setPixmap(theme.pixmap("database", 20))
+        caret.setPixmap(theme.pixmap("caret-down", 16))
         theme.set_role(self._name, "strong")
         theme.set_role(self._count, "small")
         for label in (self._name, self._count, sign, caret):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QProcess, QProcessEnvironment, Signal
 
+from medsearch_desktop import errors
+
 _log = logging.getLogger(__name__)
 
 # How long a child that was asked to end may take before it is killed.
 _STOP_MS = 2000
+# How many of its last words are told when it fails: a sentence and an action are two lines.
+_LINES = 5
+# The indexer's exit status for a damaged collection.
+_DAMAGED = 4
 
 
 def command() -> list[str]:
@@ -41,8 +48,9 @@ class Child(QObject):
         super().__init__(parent)
         self._home = home
         self._process: QProcess | None = None
-        self._said = ""
+        self._said: deque[str] = deque(maxlen=_LINES)
         self._rest = b""
+        self._status = 0
         self._is_stopped = False
 
     @property
@@ -50,11 +58,17 @@ class Child(QObject):
         """Say whether the child runs."""
         return self._process is not None
 
+    @property
+    def has_met_damage(self) -> bool:
+        """Say whether the last command ended because a collection is damaged."""
+        return self._status == _DAMAGED and not self._is_stopped
+
     def start(self, words: Sequence[str]) -> None:
         """Start the child with a command's words; nothing happens while one runs."""
         if self._process is not None:
             return
-        self._said, self._rest, self._is_stopped = "", b"", False
+        self._said.clear()
+        self._rest, self._is_stopped, self._status = b"", False, 0
         process = QProcess(self)
         program, *arguments = command()
         first, *rest = words
@@ -92,14 +106,22 @@ class Child(QObject):
         content = self._rest + bytes(self._process.readAllStandardError().data())
         *lines, self._rest = content.split(b"\n")
         for line in lines:
-            try:
-                self.progressed.emit(json.loads(line))
-            except ValueError:
-                self._said = line.decode("utf-8", "replace").strip() or self._said
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except (ValueError, RecursionError):
+            said = None
+        if isinstance(said, dict):
+            self.progressed.emit(said)
+        elif words := line.decode("utf-8", "replace").strip():
+            self._said.append(words)
 
     def _finish(self, code: int) -> None:
         self._read()
-        self._process = None
+        self._take(self._rest)
+        self._process, self._status = None, code
         _log.debug("the indexer ended with status %d", code)
         # 3: done with some inputs skipped.
         if code in (0, 3):
@@ -107,8 +129,8 @@ class Child(QObject):
         elif self._is_stopped:
             self.ended.emit(self.tr("Stopped. What was built so far is kept."))
         else:
-            words = self._said or self.tr("The build ended with status {code}.")
-            self.ended.emit(words.format(code=code) if not self._said else words)
+            ended = self.tr("The build ended with status {code}.").format(code=code)
+            self.ended.emit(" ".join(map(errors.with_stop, self._said)) or ended)
 
     def _fail_to_start(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication, QDir, QSettings, Qt
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -24,20 +24,32 @@ def _tr(words: str) -> str:
     return QCoreApplication.translate("dialogs", words)
 
 
+def _keep_no_places() -> None:
+    """Let Qt's own dialog write the folders it has been in to where they end with the program.
+
+    Else they lie in a file of all Qt programs, outside the data folder:
+    names of folders are often names of patients.
+    """
+    QSettings.setPath(QSettings.Format.NativeFormat, QSettings.Scope.UserScope, QDir.tempPath())
+
+
 def choose_files(parent: QWidget) -> list[Path]:
     """Ask for files to open; DICOM files often have no suffix, so all are offered."""
+    _keep_no_places()
     names, _ = QFileDialog.getOpenFileNames(parent, _tr("Open files"))
     return [Path(name) for name in names]
 
 
 def choose_folder(parent: QWidget, title: str) -> Path | None:
     """Ask for one folder."""
+    _keep_no_places()
     name = QFileDialog.getExistingDirectory(parent, title)
     return Path(name) if name else None
 
 
 def choose_new_file(parent: QWidget, title: str, name: str) -> Path | None:
     """Ask for a file to write; the system asks before another one is replaced."""
+    _keep_no_places()
     chosen, _ = QFileDialog.getSaveFileName(parent, title, name)
     return Path(chosen) if chosen else None
 

@@ -128,7 +128,7 @@ class DropReader(QObject):
 
 def _not_looked_at(path: Path) -> report.Entry:
     why = "Opening was stopped: the files behind this point were not looked at."
-    return report.Entry(str(path), "not looked at", "left out", why)
+    return report.Entry(str(path), report.NOT_LOOKED_AT, "left out", why)
 
 
 def _together(items: Iterator[studies.Study | studies.Refused], state: _State) -> Iterator[Found]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from medsearch_desktop.gui import background
 from medsearch_desktop.imaging import isolated, volume
@@ -19,6 +20,10 @@ _log = logging.getLogger(__name__)
 
 # A busy main thread holds the reading up no longer than this.
 _FIRST_SLICE_S = 0.1
+# Slices that cannot be read are told together, this long after the first and so many at once:
+# a series may have 50,000 of them, and each costs a twentieth of a millisecond.
+_FAULTS_MS = 100
+_FAULTS_AT_ONCE = 150
 # What is kept around the place shown: of a large series, and of one that still grows.
 NEAR_BYTES = 512 << 20
 GROWING_BYTES = 128 << 20
@@ -69,6 +74,11 @@ class Feed(QObject):
         self._wish = 0
         self._batch: tuple[int, ...] = ()
         self._began_at = 0
+        # Filled by the thread that loads, emptied on the main thread.
+        self._faulty: collections.deque[_Plane] = collections.deque()
+        self._is_told = False
+        self._telling = QTimer(self, singleShot=True)
+        self._telling.timeout.connect(self._take_faults)
 
     @property
     def is_near(self) -> bool:
@@ -87,6 +97,7 @@ class Feed(QObject):
         """Read no more; what the pane has stays."""
         if not self._is_stopped:
             self._is_stopped = True
+            self._telling.stop()
             if self.is_near:
                 self._pane.slice_changed.disconnect(self._move)
             self.deleteLater()
@@ -96,7 +107,11 @@ class Feed(QObject):
         is_shown = threading.Event()
 
         def tell(filling: volume.Volume, plane: int, fault: str = "") -> None:
-            self._work.tell(self._take, _Plane(filling, plane, is_shown, fault))
+            came = _Plane(filling, plane, is_shown, fault)
+            if fault and is_shown.is_set():
+                self._put_aside(came)
+                return
+            self._work.tell(self._take, came)
             # The first slice goes before all others: this thread gives way until it is shown.
             is_shown.wait(_FIRST_SLICE_S)
 
@@ -118,17 +133,49 @@ class Feed(QObject):
         came.is_shown.set()
         if self._is_stopped:
             return
-        index = came.volume.indices[came.plane]
         if came.fault:
-            self._pane.slice_failed(index, came.fault)
-            self.fault_met.emit(self._series, index, came.fault)
+            self._say_fault(came)
             return
         if came.volume not in self._pane.volumes:
             self._pane.add_volume(came.volume)
             _log.debug("the first slice is shown")
         self._pane.plane_ready(came.plane, came.volume)
 
+    def _put_aside(self, came: _Plane) -> None:
+        """Keep a fault, on the thread that loads, to be told with those that come soon."""
+        self._faulty.append(came)
+        if not self._is_told:
+            self._is_told = True
+            self._work.tell(self._wait_for_more, None)
+
+    def _wait_for_more(self, _: None) -> None:
+        if not self._is_stopped and not self._telling.isActive():
+            self._telling.start(_FAULTS_MS)
+
+    def _take_faults(self) -> None:
+        """Tell some of the faults put aside; between two portions the window does other work."""
+        self._is_told = False  # before the first is taken: what comes now is told anew
+        for _ in range(min(_FAULTS_AT_ONCE, len(self._faulty))):
+            self._say_fault(self._faulty.popleft())
+        if self._faulty and not self._is_stopped:
+            self._telling.start(0)
+
+    def _say_fault(self, came: _Plane) -> None:
+        index = came.volume.indices[came.plane]
+        self._pane.slice_failed(index, came.fault)
+        self.fault_met.emit(self._series, index, came.fault)
+
+    def _after_faults(self, last: Callable[[], None]) -> bool:
+        """Return True where faults are still to be told first; `last` is called behind them."""
+        if not self._faulty or self._is_stopped:
+            return False
+        self._telling.start(0)
+        QTimer.singleShot(0, self, last)
+        return True
+
     def _end(self, filling: volume.Volume, read: volume.Volume) -> None:
+        if self._after_faults(lambda: self._end(filling, read)):
+            return
         self._batch = ()
         if self._is_stopped:
             return
@@ -144,6 +191,8 @@ class Feed(QObject):
         self._next()
 
     def _fail(self, error: BaseException) -> None:
+        if self._after_faults(lambda: self._fail(error)):
+            return
         batch, self._batch = self._batch, ()
         if self._is_stopped:
             return

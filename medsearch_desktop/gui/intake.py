@@ -153,7 +153,7 @@ class Intake(QObject):
             return self.tr("{n} files").format(n=len(request.paths))
         if request.paths[0].parent == self._scratch:
             return self.tr("Pasted picture")
-        return plain.line(request.paths[0].name, 80)
+        return plain.line(request.paths[0].name or str(request.paths[0]), 80)
 
     def _take_found(self, request: drop_reader.Request, came: drop_reader.Found) -> None:
         if (drop := self._drops.get(request.number)) is None:

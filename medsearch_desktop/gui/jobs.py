@@ -111,7 +111,7 @@ class _Row(QFrame):
             State.FAILED: ("warning-octagon", "error"),
             State.DONE: ("check-circle", "like"),
         }.get(job.state, (job.icon, "text2"))
-        self._sign.setPixmap(theme.icon(icon, role).pixmap(theme.icon_size(20)))
+        self._sign.setPixmap(theme.pixmap(icon, 20, role))
         for label, words in (
             (self._title, job.title),
             (self._line, job.line),

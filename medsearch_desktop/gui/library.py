@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
@@ -18,6 +19,7 @@ class Library(QObject):
     changed = Signal(object, tuple)  # what is known, the paths that are searched
     failed = Signal(object)  # OSError
     refused = Signal(str, str)  # the folder's name, a sentence
+    rebuilt = Signal(str, str)  # the path, "" or why it could not be built again
 
     def __init__(
         self,
@@ -37,7 +39,7 @@ class Library(QObject):
         self._job = 0
         self._skipped = 0
         self.rebuilding = rebuilding.Rebuilding(folders.home, work, jobs_pane, self)
-        self.rebuilding.ended.connect(self._reload)
+        self.rebuilding.ended.connect(self._end_rebuild)
 
     @property
     def known(self) -> Known:
@@ -112,10 +114,30 @@ class Library(QObject):
                 if problem := self.rebuilding.start(info, is_demo=is_demo):
                     self.refused.emit(info.name, problem)
 
+    def can_rebuild(self, path: str) -> bool:
+        """Say whether what a collection was built from is known and was there when it was read."""
+        is_demo = path == str(self.demo_folder)
+        return any(info.path == path and (is_demo or info.has_sources) for info in self._known)
+
+    def name_of(self, path: str) -> str:
+        """Return the name of a collection, or of its folder where it is not known."""
+        return next((info.name for info in self._known if info.path == path), Path(path).name)
+
+    def set_cases(self, path: str, cases: int) -> None:
+        """Take how many cases are searched: fewer than the newest state has, if that is damaged."""
+        self._known = tuple(
+            dataclasses.replace(info, cases=cases) if info.path == path else info
+            for info in self._known
+        )
+
     def close(self) -> None:
         """End a build that runs."""
         self.demo.close()
         self.rebuilding.close()
+
+    def _end_rebuild(self, path: str, problem: str) -> None:
+        self.rebuilt.emit(path, problem)
+        self._reload()
 
     def _finish_swaps(self, choice: collection_list.Choice) -> None:
         found = self._folders.collections.glob("*" + collection_list.SET_ASIDE)

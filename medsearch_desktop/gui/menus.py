@@ -93,9 +93,10 @@ class Menus:
         self.recent = QMenu(_tr("Recent searches"), window)
         self.against = QMenu(_tr("Compare with"), window)
         self._actions: dict[str, QAction] = {}
+        self._menus: dict[str, QMenu] = {}
         self._kinds = QActionGroup(window)
         for title, items in _table():
-            menu = QMenu(title, window)
+            menu = self._menus[title] = QMenu(title, window)
             self.bar.addMenu(menu)
             self.folded.addMenu(menu)
             for item in items:
@@ -122,6 +123,10 @@ class Menus:
     def on_against(self, call: Callable[[], object]) -> None:
         """Call back when the choice of `chosen_against` changes."""
         self._kinds.triggered.connect(lambda _: call())
+
+    def on_view(self, call: Callable[[], object]) -> None:
+        """Call back before the View menu is shown."""
+        self._menus[_tr("&View")].aboutToShow.connect(lambda: call())
 
     def show_recent(
         self, found: list[tuple[str, queries.Query]], ask: Callable[[queries.Query], object]

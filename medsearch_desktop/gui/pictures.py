@@ -15,6 +15,8 @@ from medsearch_desktop.viewer import hanging
 
 # Enough for 72 px at twice the scale and twice the ratio of the screen.
 SIDE = 288
+# So many slices to each side of the middle are tried one by one.
+_NEAR = 6
 
 
 def of_series(
@@ -22,23 +24,36 @@ def of_series(
 ) -> QImage:
     """Return the middle slice at its own window, cut to its middle square; not on the main thread.
 
-    Another slice stands in where that cannot be read. `held` spares reading it
-    again. Raises UnreadableFileError.
+    The nearest that can be read stands in where that cannot. `held` spares
+    reading it again. Raises UnreadableFileError.
     """
-    count = len(series.slices)
-    places = list(dict.fromkeys((count // 2, count // 4, count * 3 // 4)))
+    places = _outward(len(series.slices))
     for place in places[:-1]:
         with contextlib.suppress(errors.UnreadableFileError):
             return _picture(series, readers, held, place)
     return _picture(series, readers, held, places[-1])
 
 
+def _outward(count: int) -> list[int]:
+    """Return the places tried for a picture: each near the middle, then in steps that double.
+
+    A series of thousands of slices that cannot be read is thus not read to its end.
+    """
+    steps = [*range(_NEAR), *(_NEAR << n for n in range(count.bit_length()))]
+    tried = (count // 2 + side * step for step in steps for side in (1, -1))
+    return list(dict.fromkeys(place for place in tried if 0 <= place < count))
+
+
 def _picture(
     series: studies.Series, readers: isolated.Readers, held: volume.Volume | None, place: int
 ) -> QImage:
-    if held is None or not held.ready[held.indices.index(place)]:
+    if held is None or place not in held.indices or not held.ready[held.indices.index(place)]:
         held = readers.load(series, first=place, indices=(place,))
-    return square(grey_or_colour(held, held.indices.index(place)))
+    plane = held.indices.index(place)
+    if not held.ready[plane]:
+        why = held.faults.get(plane, "its pixels did not come.")
+        raise errors.UnreadableFileError(series.slices[place].path, why)
+    return square(grey_or_colour(held, plane))
 
 
 def grey_or_colour(read: volume.Volume, plane: int) -> np.ndarray:

@@ -22,7 +22,7 @@ from medsearch_desktop import errors
 from medsearch_desktop.gui import theme
 from medsearch_desktop.viewer import plain
 
-# A notice goes by itself after this long, unless the mouse rests on it.
+# A notice without an action goes by itself after this long, unless the mouse rests on it.
 _NOTICE_MS = 8000
 _LETTERS = 600
 
@@ -45,6 +45,7 @@ class Problem:
     action: str = ""
     act: Callable[[], object] | None = None
     details: str = ""
+    about: str = ""  # what it is about, by which it is taken away when that is mended
 
 
 _ICONS = {
@@ -59,16 +60,19 @@ class _Card(QFrame):
         super().__init__(host)
         theme.set_role(self, "problem", problem.kind.value)
         self.setAccessibleName(plain.line(f"{problem.title} {problem.line}", _LETTERS))
-        self._host, self._kind = host, problem.kind
+        self._host, self._kind, self.about = host, problem.kind, problem.about
         self._timer = QTimer(self, singleShot=True, interval=_NOTICE_MS)
         self._timer.timeout.connect(self.dismiss)
-        if problem.kind is Kind.NOTICE:
+        # One that offers something to do stays until it is closed.
+        self._goes = problem.kind is Kind.NOTICE and problem.act is None
+        if self._goes:
             self._timer.start()
         row = QHBoxLayout(self)
         row.setContentsMargins(*(theme.px(n) for n in (12, 10, 8, 10)))
         row.setSpacing(theme.px(12))
         sign = QLabel()
-        sign.setPixmap(theme.icon(*_ICONS[problem.kind]).pixmap(theme.icon_size(20)))
+        name, role = _ICONS[problem.kind]
+        sign.setPixmap(theme.pixmap(name, 20, role))
         row.addWidget(sign, 0, Qt.AlignmentFlag.AlignTop)
         row.addLayout(self._words(problem), 1)
         row.addWidget(self._close_button(), 0, Qt.AlignmentFlag.AlignTop)
@@ -82,7 +86,7 @@ class _Card(QFrame):
         self._timer.stop()
 
     def leaveEvent(self, event: QEvent) -> None:
-        if self._kind is Kind.NOTICE:
+        if self._goes:
             self._timer.start()
 
     def _words(self, problem: Problem) -> QVBoxLayout:
@@ -105,8 +109,7 @@ class _Card(QFrame):
         if problem.action and problem.act is not None:
             button = QPushButton(problem.action)
             theme.set_role(button, "primary" if problem.kind is Kind.ERROR else "link")
-            button.clicked.connect(lambda: problem.act())
-            button.clicked.connect(self.dismiss)
+            button.clicked.connect(lambda: self._act(problem))
             row.addWidget(button)
         if problem.details:
             copy = QPushButton(self.tr("Copy details"))
@@ -115,6 +118,12 @@ class _Card(QFrame):
             row.addWidget(copy)
         row.addStretch(1)
         return row
+
+    def _act(self, problem: Problem) -> None:
+        """Go, then act: what is done may show a card of the same kind, which shall stay."""
+        self.dismiss()
+        if problem.act is not None:
+            problem.act()
 
     def _close_button(self) -> QToolButton:
         button = QToolButton()
@@ -154,8 +163,9 @@ class Problems(QWidget):
     ) -> None:
         """Show an error's sentence and what to do about it."""
         line = error.action if isinstance(error, errors.MedsearchError) else ""
+        title = errors.with_stop(str(error))
         details = f"{type(error).__name__}: {error}"
-        self.show_problem(Problem(Kind.ERROR, str(error), line, action, act, details))
+        self.show_problem(Problem(Kind.ERROR, title, line, action, act, details))
 
     def remove(self, kind: Kind) -> None:
         """Take the card of this kind away."""
@@ -164,6 +174,11 @@ class Problems(QWidget):
             card.hide()
             card.deleteLater()
         self.setVisible(bool(self._cards))
+
+    def remove_about(self, about: str) -> None:
+        """Take the cards about this away, whatever their kind."""
+        for kind in [kind for kind, card in self._cards.items() if card.about == about]:
+            self.remove(kind)
 
     def shown(self) -> tuple[Kind, ...]:
         """Return the kinds of the cards shown, in their order."""

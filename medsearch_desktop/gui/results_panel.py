@@ -19,7 +19,44 @@ from PySide6.QtWidgets import (
 )
 
 from medsearch_desktop import queries
-from medsearch_desktop.gui import background, problems, results, theme
+from medsearch_desktop.gui import background, lines, problems, results, theme
+from medsearch_desktop.viewer import plain
+
+# The look of the role "small", and how many lines of it a ribbon takes at most.
+_SMALL, _LINES = lines.Face(12), 4
+
+
+class _Sentence(QLabel):
+    """At most four whole lines of a sentence; all of it is in the tooltip and for readers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._words = ""
+        theme.set_role(self, "small")
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+
+    @property
+    def words(self) -> str:
+        """The whole sentence."""
+        return self._words
+
+    def set_words(self, words: str) -> None:
+        """Show a sentence."""
+        self._words = words
+        self.setAccessibleName(words)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = self.contentsRect().width()
+        fitted = lines.wrapped(self._words, _SMALL, room, _LINES)
+        self.setText("\n".join(fitted))
+        is_cut = " ".join(fitted).split() != self._words.split()
+        self.setToolTip(plain.tooltip(self._words) if is_cut else "")
 
 
 class ResultsPanel(QWidget):
@@ -56,7 +93,8 @@ class ResultsPanel(QWidget):
         self._states = QStackedWidget()
         self._empty = self._make_empty()
         self._nothing = self._make_nothing()
-        for page in (self.view, self._empty, self._nothing):
+        self._unanswered = self._make_unanswered()
+        for page in (self.view, self._empty, self._nothing, self._unanswered):
             self._states.addWidget(page)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -73,8 +111,8 @@ class ResultsPanel(QWidget):
 
     @property
     def state(self) -> str:
-        """Return "list", "empty" or "nothing": what stands under the heading."""
-        return ("list", "empty", "nothing")[self._states.currentIndex()]
+        """Return "list", "empty", "nothing" or "unanswered": what stands under the heading."""
+        return ("list", "empty", "nothing", "unanswered")[self._states.currentIndex()]
 
     def show_empty(self) -> None:
         """Nothing has been asked: say how to begin."""
@@ -92,7 +130,7 @@ class ResultsPanel(QWidget):
         self._progress.setValue(done if total else 0)
         self._progress.setVisible(True)
         self.show_ribbon(sentence, ("stop",))
-        if self.state == "empty":
+        if self.state in ("empty", "unanswered"):
             self._states.setCurrentWidget(self.view)
 
     def show_results(self, found: queries.Results, *, reranked: bool = False) -> None:
@@ -126,8 +164,16 @@ class ResultsPanel(QWidget):
         """End the progress where there was no answer; "" takes the ribbon away."""
         self._end_progress()
         self.show_ribbon(sentence)
-        if not self.view.results_model().hits():
+        if not self.view.results_model().hits() and self.state != "unanswered":
             self._states.setCurrentWidget(self._empty)
+
+    def show_unanswered(self) -> None:
+        """A new question has failed: the cards of the one before are no answer to it."""
+        self.view.clear()
+        self._counts = (0, 0)
+        self._tell_counts()
+        self.show_stopped()
+        self._states.setCurrentWidget(self._unanswered)
 
     def show_error(self, error: BaseException) -> None:
         """Say what went wrong, with one way on; cards that stand stay."""
@@ -136,7 +182,7 @@ class ResultsPanel(QWidget):
 
     def show_ribbon(self, sentence: str, actions: Sequence[str] = ()) -> None:
         """Write a sentence over the cards with links ("stop", "undo"); "" hides it."""
-        self._sentence.setText(sentence)
+        self._sentence.set_words(sentence)
         self._ribbon.setAccessibleName(sentence)
         self._ribbon.setVisible(bool(sentence))
         for name, link in self._links.items():
@@ -144,7 +190,7 @@ class ResultsPanel(QWidget):
 
     def ribbon_text(self) -> str:
         """Return the sentence of the ribbon, "" where there is none."""
-        return self._sentence.text()
+        return self._sentence.words
 
     # Inside
 
@@ -168,15 +214,12 @@ class ResultsPanel(QWidget):
         heading.setFixedHeight(theme.px(40))
         return heading
 
-    def _make_ribbon(self) -> tuple[QFrame, QLabel, dict[str, QPushButton]]:
+    def _make_ribbon(self) -> tuple[QFrame, _Sentence, dict[str, QPushButton]]:
         ribbon = QFrame()
         theme.set_role(ribbon, "ribbon")
         row = QHBoxLayout(ribbon)
         row.setContentsMargins(theme.px(10), theme.px(2), theme.px(4), theme.px(2))
-        sentence = QLabel()
-        sentence.setTextFormat(Qt.TextFormat.PlainText)
-        sentence.setWordWrap(True)
-        theme.set_role(sentence, "small")
+        sentence = _Sentence()
         row.addWidget(sentence, 1)
         links = {}
         for name, words, signal in (
@@ -220,6 +263,14 @@ class ResultsPanel(QWidget):
         )
         return page
 
+    def _make_unanswered(self) -> QWidget:
+        page, _ = self._page(
+            "warning-octagon",
+            self.tr("No case was found, because the question failed"),
+            self.tr("What went wrong stands above"),
+        )
+        return page
+
     def _page(self, icon: str, title: str, line: str) -> tuple[QWidget, QVBoxLayout]:
         page = QWidget()
         column = QVBoxLayout(page)
@@ -227,7 +278,7 @@ class ResultsPanel(QWidget):
         column.setSpacing(theme.px(8))
         column.addStretch(1)
         sign = QLabel()
-        sign.setPixmap(theme.icon(icon).pixmap(theme.icon_size(40)))
+        sign.setPixmap(theme.pixmap(icon, 40))
         heading, second = QLabel(title), QLabel(line)
         theme.set_role(heading, "heading")
         theme.set_role(second, "second")

@@ -17,7 +17,7 @@ class DeviceLight(QWidget):
         self._words = QLabel(self.tr("CPU"))
         self._is_ready = False
         sign = QLabel()
-        sign.setPixmap(theme.icon("cpu").pixmap(theme.icon_size(18)))
+        sign.setPixmap(theme.pixmap("cpu", 18))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, theme.px(12), 0)
         row.setSpacing(theme.px(4))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from PySide6.QtCore import QObject, Qt
 from PySide6.QtGui import QCursor, QKeySequence, QPixmap, QShortcut
@@ -38,6 +39,9 @@ from medsearch_desktop.gui import (
 from medsearch_desktop.imaging import isolated
 from medsearch_desktop.imaging import study as studies
 from medsearch_desktop.viewer import plain, slice_pane
+
+# What the card about a series too large to be kept whole is about.
+_LARGE = "large series"
 
 
 @dataclass(frozen=True)
@@ -192,7 +196,16 @@ class Session(QObject):
             ),
             action=self.tr("Read all into memory") if has_room else "",
             act=self._parts.viewing.read_all if has_room else None,
+            about=_LARGE,
         )
+        self._allow_read_all()
+
+    def _allow_read_all(self) -> None:
+        self._window.menus.action("read_all").setEnabled(self._parts.viewing.can_read_all)
+
+    def _read_all(self) -> None:
+        self._panel.problems.remove_about(_LARGE)
+        self._parts.viewing.read_all()
 
     def _exchange_part(self, found: intake.Found) -> None:
         """Put a part into the place of another, if the question still has that."""
@@ -232,6 +245,8 @@ class Session(QObject):
             self._box.set_picture(self._chip_of[key], _small(picture))
 
     def _show_open(self, study: object, series: object) -> None:
+        self._panel.problems.remove_about(_LARGE)
+        self._allow_read_all()
         self._window.viewer.show_first_run(False)
         self._window.strip.model.set_open(study_strip.key_of(study, series))
         self._window.viewer.set_content(slices=len(series.slices))
@@ -301,7 +316,7 @@ class Session(QObject):
                 "focus_results": view.setFocus,
                 "focus_shelf": lambda: window.bottom.show_page(bottom_dock.FAVOURITES),
                 "show_report": lambda: window.bottom.show_page(bottom_dock.IMPORT),
-                "read_all": self._parts.viewing.read_all,
+                "read_all": self._read_all,
                 "cards_small": lambda: view.set_card_size("S"),
                 "cards_medium": lambda: view.set_card_size("M"),
                 "cards_large": lambda: view.set_card_size("L"),
@@ -316,6 +331,8 @@ class Session(QObject):
                 "about": lambda: dialogs.show_about(window),
             }
         )
+        window.menus.on_view(self._allow_read_all)
+        self._allow_read_all()
         window.menus.on_against(self._asking.ask)
 
     def _open_files(self) -> None:
@@ -341,10 +358,8 @@ class Session(QObject):
         self._box.set_mode(search_box.Mode.BOTH)
         self._asking.ask()
 
-    def _say(
-        self, kind: problems.Kind, title: str, line: str = "", action: str = "", act: object = None
-    ) -> None:
-        self._panel.problems.show_problem(problems.Problem(kind, title, line, action, act))
+    def _say(self, kind: problems.Kind, title: str, line: str = "", **more: Any) -> None:
+        self._panel.problems.show_problem(problems.Problem(kind, title, line, **more))
 
 
 def furnish(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from PySide6.QtCore import (
     QAbstractListModel,
-    QCoreApplication,
     QModelIndex,
     QPoint,
     QRect,
     QSize,
     Qt,
+    QTimer,
     Signal,
 )
 from PySide6.QtGui import QFontMetrics, QPainter, QPen, QPixmap
@@ -30,27 +28,12 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from medsearch_desktop.gui import keys, theme
+from medsearch_desktop.gui import keys, strip_rows, theme
 from medsearch_desktop.imaging import study as studies
 from medsearch_desktop.viewer import plain
 
-
-class Kind(enum.Enum):
-    """What a row of the strip is."""
-
-    STUDY = "study"
-    HEADING = "heading"
-    SERIES = "series"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the strip; a heading has no series, a study row neither."""
-
-    kind: Kind
-    study: studies.Study
-    series: studies.Series | None = None
-
+# Rows; laying out one takes some 5 µs.
+_LAID_OUT_AT_ONCE = 1000
 
 SeriesKey = tuple[str, str]  # study UID, key of the series
 
@@ -63,10 +46,12 @@ def key_of(study: studies.Study, series: studies.Series) -> SeriesKey:
 class StripModel(QAbstractListModel):
     """Studies in the order they were opened; in a narrow strip only their series."""
 
+    opened = Signal()  # another series is in the viewer
+
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._studies: dict[str, studies.Study] = {}
-        self._rows: list[Row] = []
+        self._rows: list[strip_rows.Row] = []
         self._pictures: dict[SeriesKey, QPixmap] = {}
         self._open: SeriesKey | None = None
         self._is_narrow = False
@@ -104,10 +89,20 @@ class StripModel(QAbstractListModel):
     def set_open(self, key: SeriesKey | None) -> None:
         """Mark the series that is in the viewer."""
         before, self._open = self._open, key
+        if key is not None and key != before:
+            self.opened.emit()
         if before is None or key is None or before[0] != key[0]:
             self._rebuild()
         elif self._rows:
             self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
+
+    def open_index(self) -> QModelIndex:
+        """Return the row of the series in the viewer; one that is not valid where there is none."""
+        for number in range(len(self._rows) - 1, -1, -1):
+            row = self._rows[number]
+            if row.series is not None and self.is_open(row):
+                return self.index(number)
+        return QModelIndex()
 
     def set_narrow(self, narrow: bool) -> None:
         """Show studies and series, or only pictures."""
@@ -120,11 +115,11 @@ class StripModel(QAbstractListModel):
         self._pictures[key] = picture
         self.dataChanged.emit(self.index(0), self.index(len(self._rows) - 1))
 
-    def row(self, index: QModelIndex) -> Row:
+    def row(self, index: QModelIndex) -> strip_rows.Row:
         """Return what a row shows."""
         return self._rows[index.row()]
 
-    def picture(self, row: Row) -> QPixmap | None:
+    def picture(self, row: strip_rows.Row) -> QPixmap | None:
         """Return the picture of a series row, or None until it has come."""
         return self._pictures.get(key_of(row.study, row.series)) if row.series else None
 
@@ -137,12 +132,12 @@ class StripModel(QAbstractListModel):
         self._studies, self._pictures, self._open = {}, {}, None
         self._rebuild()
 
-    def is_open(self, row: Row) -> bool:
+    def is_open(self, row: strip_rows.Row) -> bool:
         """Say whether a row is, or holds, the series in the viewer."""
         if self._open is None:
             return False
         if row.series is None:
-            return row.kind is Kind.STUDY and row.study.study_uid == self._open[0]
+            return row.kind is strip_rows.Kind.STUDY and row.study.study_uid == self._open[0]
         return key_of(row.study, row.series) == self._open
 
     def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008
@@ -151,61 +146,46 @@ class StripModel(QAbstractListModel):
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         row = self._rows[index.row()]
         if role in (Qt.ItemDataRole.ToolTipRole, Qt.ItemDataRole.AccessibleTextRole):
-            words = "\n".join(line for line in lines_of(row) if line)
+            words = "\n".join(line for line in strip_rows.lines_of(row) if line)
             return plain.tooltip(words) if role == Qt.ItemDataRole.ToolTipRole else words
-        return lines_of(row)[0] if role == Qt.ItemDataRole.DisplayRole else None
+        return strip_rows.lines_of(row)[0] if role == Qt.ItemDataRole.DisplayRole else None
 
     def flags(self, index: QModelIndex) -> Qt.ItemFlag:
-        if self._rows[index.row()].kind is Kind.HEADING:
+        if self._rows[index.row()].kind is strip_rows.Kind.HEADING:
             return Qt.ItemFlag.NoItemFlags
         return Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable
 
     def _rebuild(self) -> None:
         rows = self._rows_now()
-        if [_place(row) for row in rows] == [_place(row) for row in self._rows]:
-            # The same rows with newer contents: the list keeps its place.
+        # Only what is new is put in: a list that is set anew begins to lay itself out again,
+        # and stays blank while studies stream in.
+        first, gone, come = strip_rows.changed(self._rows, rows)
+        if gone > first:
+            self.beginRemoveRows(QModelIndex(), first, gone - 1)
+            del self._rows[first:gone]
+            self.endRemoveRows()
+        if come > first:
+            self.beginInsertRows(QModelIndex(), first, come - 1)
             self._rows = rows
-            if rows:
-                self.dataChanged.emit(self.index(0), self.index(len(rows) - 1))
-            return
-        self.beginResetModel()
+            self.endInsertRows()
         self._rows = rows
-        self.endResetModel()
+        if rows:
+            self.dataChanged.emit(self.index(0), self.index(len(rows) - 1))
 
-    def _rows_now(self) -> list[Row]:
+    def _rows_now(self) -> list[strip_rows.Row]:
         rows = []
         for study in self._studies.values():
             if not self._is_narrow:
-                rows.append(Row(Kind.STUDY, study))
+                rows.append(strip_rows.Row(strip_rows.Kind.STUDY, study))
         for study in self._studies.values():
             is_chosen = self._open is None or study.study_uid == self._open[0]
             if self._is_narrow or is_chosen:
                 if not self._is_narrow:
-                    rows.append(Row(Kind.HEADING, study))
-                rows += [Row(Kind.SERIES, study, series) for series in study.series]
+                    rows.append(strip_rows.Row(strip_rows.Kind.HEADING, study))
+                rows += [
+                    strip_rows.Row(strip_rows.Kind.SERIES, study, series) for series in study.series
+                ]
         return rows
-
-
-def _place(row: Row) -> tuple[Kind, str, str]:
-    return row.kind, row.study.study_uid, row.series.key if row.series else ""
-
-
-def lines_of(row: Row) -> tuple[str, ...]:
-    """Return the lines of a row: a title, and what stands below it."""
-    study, series = row.study, row.series
-    if series is None:
-        if row.kind is Kind.HEADING:
-            return (_tr("Series"), str(len(study.series)))
-        second = " · ".join(filter(None, (study.patient_id, study.sex, _day(study.date))))
-        first = study.series[0]
-        named = " ".join(filter(None, (first.modality, first.body_part.lower())))
-        return (study.title or named or _tr("Study"), second)
-    number = str(series.number) if series.number is not None else series.modality
-    size = f"{series.columns} × {series.rows}"
-    if series.slice_thickness_mm:
-        size = f"{series.slice_thickness_mm:.1f} mm"
-    geometry = f"{series.modality} · {size}" if series.number is not None else size
-    return (number, series.description or series.body_part or series.view, geometry)
 
 
 class _Delegate(QStyledItemDelegate):
@@ -214,9 +194,9 @@ class _Delegate(QStyledItemDelegate):
     def sizeHint(self, option: QStyleOptionViewItem, index: QModelIndex) -> QSize:
         model: StripModel = index.model()
         kind = model.row(index).kind
-        if kind is Kind.STUDY:
+        if kind is strip_rows.Kind.STUDY:
             height = 48
-        elif kind is Kind.HEADING:
+        elif kind is strip_rows.Kind.HEADING:
             height = 32
         else:
             height = 94 if model.is_narrow else 84
@@ -229,13 +209,20 @@ class _Delegate(QStyledItemDelegate):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         box = option.rect.adjusted(theme.px(4), theme.px(2), -theme.px(4), -theme.px(2))
         is_hovered = bool(option.state & QStyle.StateFlag.State_MouseOver)
-        if row.kind is not Kind.HEADING and (model.is_open(row) or is_hovered):
-            self._ground(painter, box, framed=model.is_open(row) and row.kind is Kind.SERIES)
-        if option.state & QStyle.StateFlag.State_HasFocus and row.kind is not Kind.HEADING:
+        is_series = row.kind is strip_rows.Kind.SERIES
+        can_open = row.kind is not strip_rows.Kind.HEADING
+        if can_open and (model.is_open(row) or is_hovered):
+            self._ground(
+                painter, box, framed=model.is_open(row) and row.kind is strip_rows.Kind.SERIES
+            )
+        if (
+            option.state & QStyle.StateFlag.State_HasFocus
+            and row.kind is not strip_rows.Kind.HEADING
+        ):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(theme.colour("text1"), theme.current().tokens.ring))
             painter.drawRoundedRect(box.adjusted(3, 3, -3, -3), 4, 4)
-        if row.kind is Kind.SERIES:
+        if is_series:
             self._series(painter, box, row, model)
         else:
             self._words(painter, box, row)
@@ -249,10 +236,10 @@ class _Delegate(QStyledItemDelegate):
         inset = ring // 2
         painter.drawRoundedRect(box.adjusted(inset, inset, -inset, -inset), 6, 6)
 
-    def _words(self, painter: QPainter, box: QRect, row: Row) -> None:
-        title, second = lines_of(row)
+    def _words(self, painter: QPainter, box: QRect, row: strip_rows.Row) -> None:
+        title, second = strip_rows.lines_of(row)
         inside = box.adjusted(theme.px(8), theme.px(4), -theme.px(8), -theme.px(4))
-        if row.kind is Kind.HEADING:
+        if row.kind is strip_rows.Kind.HEADING:
             painter.setPen(theme.colour("line1"))
             painter.drawLine(box.topLeft(), box.topRight())
             _line(painter, inside, title, 12, 600, "text1")
@@ -263,7 +250,9 @@ class _Delegate(QStyledItemDelegate):
         rest = _line(painter, inside, title, 13, 600, "text1")
         _line(painter, rest, second, 12, 400, "text2")
 
-    def _series(self, painter: QPainter, box: QRect, row: Row, model: StripModel) -> None:
+    def _series(
+        self, painter: QPainter, box: QRect, row: strip_rows.Row, model: StripModel
+    ) -> None:
         side = theme.px(64 if model.is_narrow else 72)
         left = (box.width() - side) // 2 if model.is_narrow else theme.px(4)
         frame = QRect(box.topLeft() + QPoint(left, theme.px(4)), QSize(side, side))
@@ -272,7 +261,7 @@ class _Delegate(QStyledItemDelegate):
             painter.drawPixmap(frame, picture)
         count = len(row.series.slices)
         _badge(painter, frame, str(count))
-        lines = lines_of(row)
+        lines = strip_rows.lines_of(row)
         if model.is_narrow:
             words = (
                 f"{lines[0]} {row.series.modality}" if row.series.number is not None else lines[0]
@@ -337,13 +326,23 @@ class StudyStrip(QWidget):
         self._list.setModel(self.model)
         self._list.setItemDelegate(_Delegate(self._list))
         self._list.setMouseTracking(True)
-        # Thousands of studies are laid out in parts, between the reader's own events.
+        # Thousands of studies are laid out in parts, between the reader's own events; as many
+        # as are usually open, in one part, so that the list is never seen half made.
         self._list.setLayoutMode(QListView.LayoutMode.Batched)
+        self._list.setBatchSize(_LAID_OUT_AT_ONCE)
         self._list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._list.setAccessibleName(self.tr("Studies and series"))
         self._list.clicked.connect(self._choose)
         self._list.activated.connect(self._choose)
+        # The shown series stays in view while studies come, until the reader looks elsewhere.
+        self._follows = True
+        self._scrolling = QTimer(self, singleShot=True, interval=0)
+        self._scrolling.timeout.connect(self._scroll_to_open)
+        self.model.opened.connect(self._follow)
+        self.model.rowsInserted.connect(lambda *_: self._scrolling.start())
+        self._list.verticalScrollBar().actionTriggered.connect(lambda _: self._let_go())
+        self._list.selectionModel().currentChanged.connect(lambda *_: self._let_go())
         self._hint = QLabel(self.tr("Drop a study, an image\nor words anywhere"))
         theme.set_role(self._hint, "drop")
         self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -364,22 +363,24 @@ class StudyStrip(QWidget):
         self._title.setVisible(not narrow)
         self._hint.setVisible(not narrow)
 
+    def _follow(self) -> None:
+        self._follows = True
+        self._scrolling.start()
+
+    def _let_go(self) -> None:
+        self._follows = False
+
+    def _scroll_to_open(self) -> None:
+        index = self.model.open_index()
+        if self._follows and index.isValid():
+            self._list.scrollTo(index)
+
     def _choose(self, index: QModelIndex) -> None:
         row = self.model.row(index)
-        if row.kind is not Kind.HEADING:
+        if row.kind is not strip_rows.Kind.HEADING:
             self.series_chosen.emit(row.study, row.series or largest(row.study))
 
 
 def largest(study: studies.Study) -> studies.Series:
     """Return the series with the most slices; the first of them where several have."""
     return max(study.series, key=lambda series: len(series.slices))
-
-
-def _day(date: str) -> str:
-    """Return a DICOM date as 2000-01-31; anything else as it is."""
-    is_dicom = len(date) == 8 and date.isdigit()
-    return f"{date[:4]}-{date[4:6]}-{date[6:]}" if is_dicom else date
-
-
-def _tr(words: str) -> str:
-    return QCoreApplication.translate("StudyStrip", words)

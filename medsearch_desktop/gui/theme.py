@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QIcon, QPalette
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QGuiApplication, QIcon, QPalette, QPixmap
 from PySide6.QtWidgets import QApplication
 
 from medsearch_desktop import settings
@@ -254,6 +254,15 @@ def icon(name: str, role: str = "text2", *, active: str = "text1") -> QIcon:
 
 
 _icons: dict[tuple[str, str, str, Tokens], QIcon] = {}
+_pixmaps: dict[tuple[object, ...], QPixmap] = {}
+
+
+def pixmap(name: str, size: int, role: str = "text2") -> QPixmap:
+    """Return an icon as a picture of `size` px, made once: each new one a label is given stays."""
+    key = (name, role, size, _active.tokens, px(size))
+    if key not in _pixmaps:
+        _pixmaps[key] = icon(name, role).pixmap(icon_size(size))
+    return _pixmaps[key]
 
 
 def icon_size(size: int) -> QSize:

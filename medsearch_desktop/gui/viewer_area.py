@@ -82,7 +82,7 @@ class FirstRun(QWidget):
         theme.set_role(card, "card")
         card.setFixedWidth(theme.px(264))
         sign, head, body = QLabel(), QLabel(title), QLabel(words)
-        sign.setPixmap(theme.icon(icon).pixmap(theme.icon_size(32)))
+        sign.setPixmap(theme.pixmap(icon, 32))
         theme.set_role(head, "heading")
         theme.set_role(body, "second")
         body.setWordWrap(True)

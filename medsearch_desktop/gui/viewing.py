@@ -102,6 +102,13 @@ class Viewing(QObject):
         elif len(self._pane.volumes) == 1:
             self._hold(study_strip.key_of(study, series), self._pane.volumes[0])
 
+    @property
+    def can_read_all(self) -> bool:
+        """Say whether a large series is in the pane, and memory is free for all of it."""
+        if self._now is None or not self.is_near or not self._now[0].is_complete:
+            return False
+        return _has_room(self._now[1].decoded_bytes)
+
     def read_all(self) -> None:
         """Read all of a large series into memory, as the reader has asked."""
         if self._now is not None and self.is_near and self._now[0].is_complete:
@@ -164,7 +171,7 @@ class Viewing(QObject):
             self._feed_pane(near_bytes=feeding.GROWING_BYTES)
         elif size > isolated.ASK_ABOVE_BYTES and len(series.slices) > 1:
             self._feed_pane(near_bytes=feeding.NEAR_BYTES)
-            self.large_met.emit(series, size < blocks.free_bytes() * (1 - _LEFT_FREE))
+            self.large_met.emit(series, _has_room(size))
         else:
             self._make_room(size)
             self._feed_pane(near_bytes=0)
@@ -235,3 +242,7 @@ class Viewing(QObject):
             then=then,
             failed=lambda error: then(None),  # the pane says why when the series is chosen
         )
+
+
+def _has_room(size: int) -> bool:
+    return size < blocks.free_bytes() * (1 - _LEFT_FREE)

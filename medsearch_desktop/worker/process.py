@@ -7,6 +7,7 @@ import heapq
 import itertools
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -289,6 +290,8 @@ def _warm_up(encoder: base.Encoder) -> None:
 
 def main(connection: Any, home: str) -> None:
     """Run in a process of its own, at the other end of `connection`."""
+    # Ctrl-C in a terminal reaches us too: the window ends us when it ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     settings.private()
     settings.offline()
     folders = settings.folders(home)

@@ -35,6 +35,45 @@ def test_that_the_size_of_the_window_is_kept_in_an_ini_file_of_the_data_folder(p
     assert second.size() == QSize(1300, 800)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[window]\ngeometry=hello",
+        b"[window]\ngeometry=@Variant(\\0\\0\\0\\b)",
+        b"[window]\ngeometry=1, 2, 3",
+        b"[window]\ngeometry=@ByteArray(nonsense)",
+        b"\xff\xfe\0[",
+        b"[window]\ngeometry=@ByteArray(" + b"x" * (2 << 20) + b")",
+    ],
+    ids=["text", "variant", "list", "bytes", "no text", "large"],
+)
+def test_that_a_wrong_file_of_the_windows_place_is_ignored(program, home, content):
+    (home / "window.ini").write_bytes(content)
+    window = program().window
+    app.restore_geometry(window, home / "window.ini")
+    assert window.width() > 400
+
+
+def test_that_no_flipped_bit_of_the_windows_place_keeps_the_window_from_standing(program, home):
+    window, file = program().window, home / "window.ini"
+    app.keep_geometry(window, file)
+    sound = file.read_bytes()
+    for bit in range(0, 8 * len(sound), 1 if os.environ.get("MEDSEARCH_TRIAL") else 5):
+        flipped = bytearray(sound)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        app.restore_geometry(window, file)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with a name, as POSIX has them")
+def test_that_a_pipe_in_place_of_the_windows_file_is_not_waited_for(program, home):
+    os.mkfifo(home / "window.ini")
+    window = program().window
+    app.restore_geometry(window, home / "window.ini")
+    app.keep_geometry(window, home / "window.ini")
+    assert (home / "window.ini").is_fifo()
+
+
 def test_that_closing_twice_changes_nothing_and_leaves_no_thread(program, toys):
     before = set(threading.enumerate())
     started = program()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import toy_collection
+import toy_encoder
 from PySide6.QtCore import QBuffer, QByteArray
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QLabel, QPushButton
 
+from indexer import arguments
 from medsearch_desktop import cases, errors, queries
+from medsearch_desktop.engine import collection
 from medsearch_desktop.gui import (
     collection_list,
     collection_picker,
@@ -24,15 +28,17 @@ from medsearch_desktop.gui import (
 )
 from medsearch_desktop.worker import messages
 
-# Builds by copying what lies at SOUND, and finds everything whole.
+# Builds by copying what lies at SOUND, and finds everything whole but what holds a file `bad`.
 _CHILD = """
-import json, shutil, sys
+import json, pathlib, shutil, sys
 words = sys.argv[1:]
 if STATUS:
-    print("The disk is full.", file=sys.stderr)
+    print("The disk is full\\nMake room.", file=sys.stderr)
 elif words[0] == "build":
     print(json.dumps({"stage": "Indexing", "done": 1, "total": 2}), file=sys.stderr)
-    shutil.copytree(SOUND, words[words.index("--out") + 1])
+    shutil.copytree(SOUND, words[words.index("--out") + 1], dirs_exist_ok=True)
+elif words[0] == "verify" and pathlib.Path(words[-1], "bad").exists():
+    sys.exit(4)
 sys.exit(STATUS)
 """
 
@@ -50,12 +56,30 @@ def child(monkeypatch):
 
 def labels(started) -> str:
     shown = started.window.results.problems.findChildren(QLabel)
-    return "\n".join(label.text() for label in shown)
+    return "\n".join(label.text() for label in shown if label.isVisible())
+
+
+def buttons(started) -> dict[str, QPushButton]:
+    found = started.window.results.problems.findChildren(QPushButton)
+    return {button.text(): button for button in found if button.isVisible()}
 
 
 def press(started, words: str) -> None:
-    buttons = started.window.results.problems.findChildren(QPushButton)
-    next(button for button in buttons if button.text() == words).click()
+    buttons(started)[words].click()
+
+
+def give_sources(started, *inputs: Path) -> collection_list.CollectionInfo:
+    """Make the one collection known as built from these, and there when it was read."""
+    (info,) = started.parts.library.known
+    part = collection_list.Part(tuple(map(str, inputs)))
+    info = dataclasses.replace(info, parts=(part,), has_sources=True)
+    started.parts.library._known = (info,)
+    return info
+
+
+def offer(started, info: collection_list.CollectionInfo) -> None:
+    """Tell of damage as the worker does."""
+    started.parts.asking._offer_rebuild(info.path, "Toys is damaged.")
 
 
 @pytest.fixture
@@ -77,23 +101,103 @@ def test_that_a_damaged_collection_is_told_on_one_card_and_words_are_answered(pr
     started.ask("red square")
     assert started.hit(1).case.title == "red square"
     assert shown.shown() == (problems.Kind.WARNING,)
-    assert "Build again" in [b.text() for b in shown.findChildren(QPushButton)]
 
 
-def test_that_a_collection_without_known_sources_says_so_instead_of_building(program, damaged):
+def test_that_a_collection_without_known_sources_is_not_offered_to_be_built_again(program, damaged):
     started = program()
     shown = started.window.results.problems
     started.wait(lambda: problems.Kind.WARNING in shown.shown())
+    assert "Build again" not in buttons(started)
+    assert "medsearch-index repair" in labels(started)
+
+
+def test_that_sources_which_went_meanwhile_are_told_of_when_building_is_asked_for(
+    program, damaged, tmp_path
+):
+    started = program()
+    started.wait(lambda: problems.Kind.WARNING in started.window.results.problems.shown())
+    offer(started, give_sources(started, tmp_path / "gone"))
     press(started, "Build again")
-    started.wait(lambda: "no longer there" in labels(started))
+    assert "no longer there" in labels(started)
     assert not started.parts.library.rebuilding.is_running
+
+
+def test_that_the_card_goes_when_the_collection_is_whole_again_and_is_not_repeated_before(
+    program, damaged, tmp_path, child
+):
+    child(tmp_path / "sound")
+    started = program()
+    shown = started.window.results.problems
+    started.wait(lambda: problems.Kind.WARNING in shown.shown())
+    info = give_sources(started, tmp_path)
+    offer(started, info)
+    press(started, "Build again")
+    offer(started, info)
+    assert shown.shown() == ()
+    started.parts.asking._show_damage(info.path, "Toys is damaged.", "")
+    started.wait(lambda: not started.parts.library.rebuilding.is_running)
+    assert shown.shown() == ()
+
+
+def test_that_a_build_that_fails_is_told_on_a_card_with_what_happened_and_what_to_do(
+    program, damaged, tmp_path, child
+):
+    child(tmp_path / "sound", status=1)
+    started = program()
+    shown = started.window.results.problems
+    started.wait(lambda: problems.Kind.WARNING in shown.shown())
+    offer(started, give_sources(started, tmp_path))
+    press(started, "Build again")
+    started.wait(lambda: "The disk is full. Make room." in labels(started))
+    assert "Toys was not built again." in labels(started)
+    assert "Build again" in buttons(started)
+
+
+def test_that_a_damaged_half_made_copy_is_built_afresh(program, damaged, tmp_path, child):
+    child(tmp_path / "sound")
+    rebuilding.beside(damaged).mkdir()
+    (rebuilding.beside(damaged) / "bad").touch()
+    started = program()
+    started.wait_for_collections()
+    job = rebuilt(started, damaged, tmp_path)
+    started.wait(lambda: job().state in (jobs.State.DONE, jobs.State.FAILED))
+    assert job().state is jobs.State.DONE
+    assert not rebuilding.beside(damaged).exists()
+
+
+def test_that_a_copy_built_afresh_and_damaged_is_not_used(program, damaged, tmp_path, child):
+    (tmp_path / "sound" / "bad").touch()
+    child(tmp_path / "sound")
+    started = program()
+    started.wait_for_collections()
+    job = rebuilt(started, damaged, tmp_path)
+    started.wait(lambda: job().state is jobs.State.FAILED)
+    assert "did not pass its check" in job().sentence
+    assert not (damaged / "bad").exists()
+
+
+def test_that_the_picker_counts_the_cases_that_are_searched(program, toys, pictures):
+    encoder = toy_encoder.ToyEncoder()
+    with collection.CollectionWriter(toys, name="Toys", card=encoder.card) as writer:
+        toy_collection.add(writer, [40], pictures)
+        writer.commit()
+    (toys / "segments/0002/cases.db").unlink()
+    assert collection_list.read_info(toys).cases == 41
+    started = program()
+    count = started.window.search_bar.picker._count
+    started.wait(lambda: problems.Kind.WARNING in started.window.results.problems.shown())
+    assert count.text() == "40 cases"
 
 
 def rebuilt(started, damaged: Path, tmp_path: Path):
     """Press the button in the place of a collection whose sources are known."""
     info = collection_list.read_info(damaged)
     given = collection_list.CollectionInfo(
-        info.path, info.name, info.cases, info.encoder, inputs=(str(tmp_path),)
+        info.path,
+        info.name,
+        info.cases,
+        info.encoder,
+        parts=(collection_list.Part((str(tmp_path),)),),
     )
     assert started.parts.library.rebuilding.start(given, is_demo=False) == ""
     (number,) = started.window.bottom.jobs._rows
@@ -123,7 +227,7 @@ def test_that_a_build_that_fails_leaves_the_damaged_one_where_it_was(
     started.wait_for_collections()
     job = rebuilt(started, damaged, tmp_path)
     started.wait(lambda: job().state is jobs.State.FAILED)
-    assert job().sentence == "The disk is full."
+    assert job().sentence == "The disk is full. Make room."
     assert (damaged / "manifest.json").exists()
 
 
@@ -139,14 +243,32 @@ def test_that_a_swap_that_was_killed_is_finished_at_the_next_start(tmp_path, is_
 
 
 def test_that_words_of_a_manifest_never_become_options_of_the_indexer(tmp_path):
+    part = collection_list.Part((str(tmp_path),), columns="--out")
     info = collection_list.CollectionInfo(
-        str(tmp_path / "c"), "--home=/x", 1, "--device=x", inputs=(str(tmp_path),), columns="--out"
+        str(tmp_path / "c"), "--home=/x", 1, "--device=x", parts=(part,)
     )
-    said = rebuilding.words(info, is_demo=False)
+    (said,) = rebuilding.words(info, is_demo=False)
     assert said[-2:] == ["--", str(tmp_path)]
     assert [word for word in said if word.startswith("--home") or word == "--columns"] == []
-    gone = collection_list.CollectionInfo("/c", "c", 1, "compact", inputs=("relative",))
+    part = collection_list.Part(("relative",))
+    gone = collection_list.CollectionInfo("/c", "c", 1, "compact", parts=(part,))
     assert rebuilding.words(gone, is_demo=False) == []
+
+
+def test_that_every_part_is_read_again_with_the_options_it_was_read_with(tmp_path):
+    parts = (
+        collection_list.Part((str(tmp_path),), "files", "", 5, 12),
+        collection_list.Part((str(tmp_path),), "csv", "id=name", None, 24),
+    )
+    info = collection_list.CollectionInfo(str(tmp_path / "c"), "c", 1, "compact", parts=parts)
+    first, second = rebuilding.words(info, is_demo=False)
+    assert (first[0], second[0]) == ("build", "add")
+    assert {"--limit=5", "--slices-per-volume=12", "--input-format=files"} <= set(first)
+    assert {"--columns=id=name", "--slices-per-volume=24", "--input-format=csv"} <= set(second)
+    assert not any(word.startswith("--limit") for word in second)
+    assert second[-2:] == [str(tmp_path / "c.rebuilt"), str(tmp_path)]
+    for words in (first, second):
+        arguments.parser().parse_args(words)
 
 
 def test_that_a_search_lost_twice_is_told_once_and_can_be_started_again(program, toys):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from PySide6.QtWidgets import QApplication
 
@@ -175,6 +176,83 @@ def test_that_starts_at_one_time_make_one_window_that_is_given_all(starts: Start
     names = sorted(Path(path).name for _, paths, _ in starts.opened() for path in paths)
     assert names == sorted(f"{number}.dcm" for number in range(count))
     assert all(process.returncode in (None, 0) for process in made)
+
+
+# The whole program, with the search process and the readers; it says when they stand.
+_WHOLE = """
+import sys
+from PySide6.QtCore import QTimer
+from medsearch_desktop.gui import app
+
+start = app.App.start
+
+def started(self, options):
+    start(self, options)
+    if "dialog" in sys.argv[1]:
+        from medsearch_desktop.gui import dialogs
+        QTimer.singleShot(200, lambda: dialogs.choose_files(self.window))
+
+app.App.start = started
+sys.exit(app.main(sys.argv[2:]))
+"""
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    return psutil.Process(pid).children(recursive=True)
+
+
+def _end_whole(home: Path, numbers: tuple[int, ...], kind: str) -> tuple[int, str]:
+    """Start the whole program, send it signals when all of it stands; its status and stderr."""
+    started = subprocess.Popen(
+        [sys.executable, "-c", _WHOLE, kind, "--home", str(home)],
+        env={**os.environ, "QT_QPA_PLATFORM": "offscreen"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        log = home / "logs" / "worker.log"
+        end = time.monotonic() + PATIENCE_S
+        while not (log.exists() and (home / instance.SOCKET).exists() and _shelf_is_open(home)):
+            assert started.poll() is None, started.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        time.sleep(1.0)
+        children = _children(started.pid)
+        assert len(children) > 1
+        for number in numbers:
+            os.killpg(started.pid, number) if kind == "group" else started.send_signal(number)
+        _, said = started.communicate(timeout=PATIENCE_S)
+    finally:
+        if started.poll() is None:
+            started.kill()
+            started.communicate()
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    return started.returncode, said
+
+
+def _shelf_is_open(home: Path) -> bool:
+    return (home / "shelf.db").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals, as POSIX has them")
+@pytest.mark.parametrize(
+    ("numbers", "kind"),
+    [
+        ((15,), "window"),
+        ((1, 1), "window"),
+        ((2,), "window"),
+        ((2, 2), "group"),
+        ((15,), "dialog"),
+    ],
+)
+def test_that_a_signal_to_end_is_a_clean_end(home: Path, numbers: tuple[int, ...], kind: str):
+    status, said = _end_whole(home, numbers, kind)
+    assert (status, said) == (128 + numbers[0], "")
+    assert not list((home / "temp").iterdir())
+    assert not (home / instance.SOCKET).exists()
+    assert list(home.glob("shelf*seal*"))
+    assert not list(home.glob("shelf*-wal"))
+    assert "geometry" in (home / "window.ini").read_text("utf-8")
 
 
 # what comes over the socket

@@ -223,6 +223,9 @@ def test_that_stop_ends_the_job_at_once_and_what_came_stays(desk, two_series):
     assert study.is_complete
     desk.wait(lambda: desk.pane.ready.all())
     assert desk.job().line.startswith("Stopped")
+    assert desk.job().sentence.startswith("Stopped: ")
+    assert desk.job().sentence.endswith("; the others were not looked at.")
+    assert desk.imported._sentence.text() == desk.job().sentence
     assert desk.report()["both"][0] == "left out"
     assert sum(answer == "opened" for answer, _ in desk.report().values()) == len(
         {ref.path for series in study.series for ref in series.slices}
@@ -278,3 +281,10 @@ def test_that_ten_thousand_pictures_reach_the_strip_in_few_portions(dressed, qtb
     assert sum(len(came.entries) for came in portions) == 10_000
     assert portions[-1].counted == 10_000
     assert len(portions) < 200
+
+
+def test_that_a_path_without_a_name_is_called_by_its_path(desk):
+    request = drop_reader.Request(1, (Path(Path.cwd().anchor),), drops.Zone.OPEN)
+    desk.intake._begin(request)
+    assert desk.job().title == f"Opening {Path.cwd().anchor}"
+    assert desk.imported._choice.currentText() == Path.cwd().anchor

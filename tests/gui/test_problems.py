@@ -49,6 +49,22 @@ def test_that_the_one_action_is_done_and_the_card_goes(host):
     assert not host.isVisible()
 
 
+def test_that_a_card_shown_by_an_action_stays(host):
+    again = Problem(Kind.WARNING, "It cannot be.")
+    host.show_problem(Problem(Kind.WARNING, "3", "", "Again", lambda: host.show_problem(again)))
+    next(b for b in host.findChildren(QPushButton) if b.text() == "Again").click()
+    assert host.shown() == (Kind.WARNING,)
+    assert host._cards[Kind.WARNING].accessibleName().startswith("It cannot be.")
+
+
+def test_that_a_sentence_ends_before_what_to_do_begins(host):
+    error = errors.WeightsMissingError(
+        "compact", "heads.onnx is not the file that SHA256SUMS names"
+    )
+    host.show_error(error)
+    assert "SHA256SUMS names. Copy the model" in host._cards[Kind.ERROR].accessibleName()
+
+
 def test_that_a_notice_closes_itself(host, qtbot, monkeypatch):
     monkeypatch.setattr(problems, "_NOTICE_MS", 30)
     host.show_problem(Problem(Kind.NOTICE, "restarted"))
@@ -63,3 +79,10 @@ def test_that_markup_in_a_sentence_is_shown_and_not_obeyed(host):
     texts = [label for label in host.findChildren(QLabel) if label.text() == "<b>file</b>"]
     assert texts
     assert all(label.textFormat() == Qt.TextFormat.PlainText for label in texts)
+
+
+def test_that_a_notice_with_an_action_stays_until_it_is_closed(host, qtbot, monkeypatch):
+    monkeypatch.setattr(problems, "_NOTICE_MS", 10)
+    host.show_problem(Problem(Kind.NOTICE, "large", "", "Read all", lambda: None))
+    qtbot.wait(60)
+    assert host.shown() == (Kind.NOTICE,)

@@ -526,3 +526,33 @@ def test_that_every_state_of_a_card_can_be_painted(view, hits, size):
     assert QColor(image.pixel(liked.left() + x, liked.top() + y)) == theme.colour("like")
     assert QColor(image.pixel(disliked.left() + x, disliked.top() + y)) == theme.colour("dislike")
     assert isinstance(view.indexAt(liked.center()), QModelIndex)
+
+
+def test_that_a_new_question_that_fails_leaves_no_card_of_the_one_before(panel, hits):
+    panel.show_results(queries.Results(1, tuple(hits), 9))
+    panel.show_busy("Searching.")
+    panel.show_unanswered()
+    panel.show_error(errors.WorkerLostError("it was killed"))
+    assert panel.state == "unanswered"
+    assert panel.view.results_model().hits() == ()
+    assert panel._count.text() == ""
+    assert [kind.value for kind in panel.problems.shown()] == ["error"]
+    panel.show_busy("Searching.")
+    panel.show_results(queries.Results(2, tuple(hits), 9))
+    assert panel.state == "list"
+
+
+def test_that_a_long_ribbon_is_elided_after_four_lines_and_whole_in_its_tooltip(panel, qtbot):
+    panel.resize(300, 500)
+    panel.show()
+    words = "The word search is off, because a file of the collection is missing. " * 9
+    panel.show_ribbon(words, ("undo",))
+    qtbot.wait(20)
+    shown = panel._sentence
+    assert shown.text().count("\n") == 3
+    assert shown.text().endswith("…")
+    assert shown.height() >= 4 * shown.fontMetrics().lineSpacing()
+    assert words.split()[-1] in shown.toolTip()
+    assert shown.accessibleName() == panel.ribbon_text() == words
+    panel.show_ribbon("Stopped.")
+    assert (shown.text(), shown.toolTip()) == ("Stopped.", "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import phantoms
 import pytest
 from PySide6.QtGui import QPixmap
 
-from medsearch_desktop.gui import study_strip
+from medsearch_desktop.gui import strip_rows, study_strip
 from medsearch_desktop.imaging import opening
 
 
@@ -70,6 +72,56 @@ def test_that_pictures_stream_in_and_are_drawn(strip, two):
 
 def test_that_a_dicom_date_is_written_with_dashes(two):
     study = two[0]
-    lines = study_strip.lines_of(study_strip.Row(study_strip.Kind.STUDY, study))
+    lines = strip_rows.lines_of(strip_rows.Row(strip_rows.Kind.STUDY, study))
     assert lines[0]
     assert study.date not in lines[1] or len(study.date) != 8
+
+
+def many(study, count):
+    return [dataclasses.replace(study, study_uid=f"1.2.{n}") for n in range(count)]
+
+
+def test_that_four_hundred_studies_that_stream_in_are_never_a_blank_list(strip, two, qtbot):
+    resets = []
+    strip.model.modelReset.connect(lambda: resets.append(1))
+    studies = many(two[0], 400)
+    strip.model.add(studies[0])
+    strip.model.set_open(study_strip.key_of(studies[0], studies[0].series[0]))
+    for start in range(1, 400, 7):
+        strip.model.add_all(studies[start : start + 7])
+        qtbot.wait(1)
+        assert strip._list.indexAt(strip._list.viewport().rect().center()).isValid()
+        shown = strip._list.visualRect(strip.model.open_index())
+        assert strip._list.viewport().rect().contains(shown.center())
+    assert resets == []
+    assert strip.model.rowCount() == 402
+
+
+def test_that_a_reader_who_looks_elsewhere_is_not_scrolled_back(strip, two, qtbot):
+    studies = many(two[0], 100)
+    strip.model.add_all(studies[:60])
+    strip.model.set_open(study_strip.key_of(studies[0], studies[0].series[0]))
+    qtbot.wait(1)
+    bar = strip._list.verticalScrollBar()
+    bar.triggerAction(bar.SliderAction.SliderToMinimum)
+    strip.model.add_all(studies[60:])
+    qtbot.wait(1)
+    assert bar.value() == 0
+    strip.model.set_open(study_strip.key_of(studies[1], studies[1].series[0]))
+    qtbot.wait(1)
+    assert bar.value() > 0
+
+
+def test_that_rows_are_right_when_studies_come_go_and_change(strip, two):
+    studies = many(two[0], 5)
+    model = strip.model
+    model.add_all(studies)
+    model.set_open(study_strip.key_of(studies[1], studies[1].series[0]))
+    assert kinds(model) == ["study"] * 5 + ["heading", "series"]
+    model.remove(studies[1])
+    assert kinds(model) == ["study"] * 4
+    model.set_open(study_strip.key_of(studies[4], studies[4].series[0]))
+    strip.set_narrow(True)
+    assert [model.row(model.index(n)).study for n in range(4)] == [*studies[:1], *studies[2:]]
+    model.clear()
+    assert model.rowCount() == 0

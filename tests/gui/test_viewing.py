@@ -8,8 +8,9 @@ import numpy as np
 import phantoms
 import pytest
 
-from medsearch_desktop.gui import background, feeding, theme, viewing
-from medsearch_desktop.imaging import isolated, opening
+from medsearch_desktop import errors
+from medsearch_desktop.gui import background, feeding, pictures, theme, viewing
+from medsearch_desktop.imaging import isolated, opening, volume
 from medsearch_desktop.viewer import slice_pane
 
 PATIENCE_MS = 40_000
@@ -52,6 +53,56 @@ def cut_pixels(path):
 def whole(study):
     with isolated.Readers(1) as readers:
         return readers.load(study.series[0]).voxels.copy()
+
+
+class Faulty:
+    """Stands for the readers: every slice of a series cannot be read, and all at once."""
+
+    def load(self, series, *, first, indices, on_fault, **_):
+        empty = np.zeros((1, *series.plane_shape), series.dtype)
+        voxels = np.broadcast_to(empty, (len(indices), *series.plane_shape))
+        filling = volume.Volume(series, voxels, indices, np.zeros(len(indices), dtype=bool))
+        for plane in range(len(indices)):
+            filling.faults[plane] = f"Slice {plane} is damaged."
+            on_fault(filling, plane, filling.faults[plane])
+        raise errors.UnreadableFileError(series.slices[0].path, filling.faults[0])
+
+
+def test_that_thousands_of_slices_that_cannot_be_read_are_told_in_few_portions(
+    dressed, qtbot, wait, tmp_path, monkeypatch
+):
+    phantoms.write_ct_series(tmp_path / "ct", slices=1)
+    study = opened(tmp_path / "ct")
+    (slice_ref,) = study.series[0].slices
+    series = dataclasses.replace(
+        study.series[0],
+        slices=tuple(dataclasses.replace(slice_ref, frame=n) for n in range(5000)),
+        slope=study.series[0].slope * 5000,
+        intercept=study.series[0].intercept * 5000,
+    )
+    work = background.Background()
+    pane = slice_pane.SlicePane(theme.overlay_colours())
+    qtbot.addWidget(pane)
+    pane.show_series(study, series)
+    told, tell = [], work.tell
+
+    def count(receiver, value):
+        told.append(receiver)
+        tell(receiver, value)
+
+    monkeypatch.setattr(work, "tell", count)
+    feed = feeding.Feed(Faulty(), work, pane, series)
+    met, ended = [], []
+    feed.fault_met.connect(lambda _, index, why: met.append((index, why)))
+    feed.failed.connect(lambda error: ended.append(len(met)))
+    feed.start()
+    wait(lambda: ended)
+    work.close()
+    assert sorted(met) == [(n, f"Slice {n} is damaged.") for n in range(5000)]
+    assert met[0][0] == 0, "the first is told at once"
+    assert ended == [5000], "the end comes behind the last fault"
+    assert len(pane.faults) == 5000
+    assert len(told) < 20
 
 
 def test_that_one_slice_which_cannot_be_read_leaves_the_others_and_says_why(view, wait, tmp_path):
@@ -203,3 +254,26 @@ def whole_by_parts(study):
             readers.load(series, indices=range(k, k + 10)).voxels.copy() for k in range(0, 60, 10)
         ]
     return np.concatenate(parts)
+
+
+def test_that_reading_all_can_be_asked_for_while_a_large_series_is_shown(view, large, monkeypatch):
+    assert not view.can_read_all
+    view.show(large, large.series[0], 30)
+    assert view.can_read_all
+    monkeypatch.setattr(viewing.blocks, "free_bytes", lambda: large.series[0].decoded_bytes)
+    assert not view.can_read_all
+
+
+def test_that_a_picture_is_of_the_nearest_slice_that_can_be_read(dressed, tmp_path):
+    paths = phantoms.write_ct_series(tmp_path / "ct", slices=9)
+    study = opened(tmp_path / "ct")
+    series = study.series[0]
+    with isolated.Readers(1) as readers:
+        for index in (2, 4, 5, 6):
+            cut_pixels(series.slices[index].path)
+        held = readers.load(series)
+        assert not held.ready[4]
+        wanted = pictures.square(pictures.grey_or_colour(held, 3))
+        assert pictures.of_series(series, readers) == wanted
+        assert pictures.of_series(series, readers, held) == wanted
+    assert len(paths) == 9

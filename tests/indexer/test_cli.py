@@ -17,8 +17,10 @@ import phantoms
 import pytest
 import toy_encoder
 
-from indexer import cli
+from indexer import cli, search
+from medsearch_desktop import errors
 from medsearch_desktop.engine import collection
+from medsearch_desktop.gui import collection_list, rebuilding
 
 COLOURS = ("red", "green", "blue", "yellow")
 
@@ -200,6 +202,28 @@ def test_that_an_add_of_known_rows_leaves_the_collection_as_it_was(run: Any, tab
         "Nothing new was found in the inputs; the collection is as it was."
     ]
     assert run("verify", out)[1]["ok"]
+
+
+def test_that_a_collection_is_built_again_by_all_parts_of_its_recipe(run: Any, table: Path) -> None:
+    out = _built(run, table, "--limit", 2, "--slices-per-volume", 3)
+    other = table.with_name("other.csv")
+    other.write_text("file,item_id,text\nblue.png,second,Another one.\n", "utf-8")
+    assert run("add", out, other, "--columns", "path=file")[0] == 0
+    info = collection_list.read_info(out)
+    assert [(part.limit, part.slices_per_volume) for part in info.parts] == [(2, 3), (None, 24)]
+    assert (info.cases, info.has_sources) == (3, True)
+    for _ in range(2):  # the second time all is there already, as after a kill
+        for words in rebuilding.words(info, is_demo=False):
+            assert cli.main([*words[:1], "--quiet", *words[1:]]) == 0
+    again = collection_list.read_info(rebuilding.beside(out))
+    assert (again.cases, again.parts, again.name) == (3, info.parts, info.name)
+
+
+def test_that_what_to_do_follows_a_whole_sentence(home: Path, capsys: Any) -> None:
+    assert cli.main(["encoders", "check", "none"]) == 1
+    sentence, action = capsys.readouterr().err.splitlines()
+    assert sentence.endswith("model.")
+    assert action == errors.EncoderMissingError.action
 
 
 def test_that_stats_count_what_is_inside(run: Any, table: Path) -> None:
@@ -448,3 +472,44 @@ def test_that_a_chest_ct_of_the_pack_finds_ct(run: Any, pack: Path, tmp_path: Pa
     kinds = [hit["facets"].get("modality") for hit in answer["hits"]]
     assert len(kinds) == 20
     assert kinds.count("CT") >= 15
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--text", "red", "--min-cosine", "nan"),
+        ("--text", "red", "--min-cosine", "1.5"),
+        ("--text", "nan:red"),
+        ("--text", "1e400:red"),
+        ("--not-text", "inf:red"),
+        ("--text", "9" * 400 + ":red"),
+    ],
+)
+def test_that_a_number_that_is_none_is_wrong_usage(
+    run: Any, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    status, report = run("search", tmp_path, *words)
+    assert (status, report["error"]["type"]) == (2, "QuerySyntaxError")
+
+
+def test_that_a_weight_may_be_written_with_an_exponent_and_a_colon_stays_a_colon() -> None:
+    (half, words) = search.terms([("text", "5e-1:red"), ("text", "Nanny: red")])
+    assert (half.weight, half.words) == (0.5, "red")
+    assert (words.weight, words.words) == (1.0, "Nanny: red")
+
+
+def test_that_a_case_that_is_nowhere_is_no_question(run: Any, table: Path) -> None:
+    out = _built(run, table)
+    status, report = run("search", out, "--like", "nonexist")
+    assert (status, report["error"]["type"]) == (1, "InputError")
+    assert "nonexist" in report["error"]["message"]
+    status, report = run("search", out, "--like", "nonexist", "--text", "red")
+    assert status == 0
+    assert any("nonexist" in notice for notice in report["notices"])
+
+
+@pytest.mark.parametrize("command", ["stats", "verify"])
+def test_that_a_file_is_said_to_be_no_folder(run: Any, table: Path, command: str) -> None:
+    status, report = run(command, table)
+    assert status == 1
+    assert "it is no folder" in report["error"]["message"]

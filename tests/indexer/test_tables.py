@@ -154,3 +154,9 @@ def test_that_any_file_gives_rows_reasons_or_a_sentence(content: bytes | str) ->
         with contextlib.suppress(errors.TableError):
             for row in tables.rows(table, {}):
                 assert isinstance(row, tables.Row | sources.Skipped)
+
+
+def test_that_a_field_may_be_called_as_its_column_is():
+    assert tables.columns("item_id=a, patient_id=b,study_id=c") == tables.columns(
+        "id=a,patient=b,study=c"
+    )
