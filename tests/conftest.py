@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -24,6 +25,11 @@ hypothesis.settings.register_profile("test", deadline=None)
 hypothesis.settings.load_profile("trial" if os.environ.get("MEDSEARCH_TRIAL") else "test")
 
 settings.offline()
+
+# A runner in the background may have these ignored, and every program it starts would be deaf.
+for _number in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, signal.SIG_DFL)
 
 
 @pytest.fixture

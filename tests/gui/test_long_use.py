@@ -46,8 +46,9 @@ def test_that_a_day_of_opening_and_searching_leaves_the_window_as_large_as_it_wa
         started.ask(f"{chance.choice(colours)} {chance.choice(colours)} {done % 9}")
         assert started.order()
         if done % max(1, ROUNDS // SAMPLES) == 0:
-            ours.sample(done, os.getpid())
-            worker.sample(done, started.parts.worker.process_id)
+            # A round is two operations: an opening and a search.
+            ours.sample(2 * done, os.getpid())
+            worker.sample(2 * done, started.parts.worker.process_id)
     rows = "\n".join([growth.head(), ours.row(), worker.row()])
     sys.stdout.write(rows + "\n")
     for one in (ours, worker):
