@@ -236,6 +236,11 @@ def test_that_what_a_killed_program_left_goes_at_the_next_start_and_what_runs_is
 
 
 _INDEXING = """
+import signal
+# Whoever started the tests may have these ignored or held back, and a program inherits that.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import sys, time
 from indexer import cli, commands
 

@@ -180,6 +180,11 @@ def test_that_starts_at_one_time_make_one_window_that_is_given_all(starts: Start
 
 # The whole program, with the search process and the readers; it says when they stand.
 _WHOLE = """
+import signal
+# Whoever started the tests may have these ignored or held back, and a program inherits that.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGHUP, signal.SIGTERM})
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import sys
 from PySide6.QtCore import QTimer
 from medsearch_desktop.gui import app
