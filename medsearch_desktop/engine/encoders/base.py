@@ -19,11 +19,14 @@ from medsearch_desktop import errors, settings
 
 ENTRY_POINTS = "medsearch_desktop.encoders"
 
-# kind -> "module:class"; a class of this table is called as `Class(folder, device=device)`.
+# kind -> "module:callable", called as `callable(folder, device=device, precision=precision)`; it
+# returns an Encoder.
 KINDS = {
     "compact": "medsearch_desktop.engine.encoders.compact:Compact",
     "open_clip": "medsearch_desktop.engine.encoders.openclip:OpenClip",
 }
+# What an encoder may compute with; "auto" takes what is fastest here and passed its gate.
+PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
 # name -> folder below resources/: the encoders that come with the program.
 BUILT_IN = {"compact": "models/compact"}
 
@@ -41,9 +44,11 @@ class EncoderCard:
     """What an encoder is.
 
     `digest` is 64 hexadecimal digits over weights and preprocessing: two
-    encoders with one digest give the same vectors. `abilities` holds
-    "images" and/or "texts". `device` is where it runs now ("cpu", "cuda:0",
-    "mps"). `calibration` stays empty until strengths are calibrated.
+    encoders with one digest give the same vectors, up to what their
+    `precision` ("fp32", "bf16", "fp16", "int8") leaves of them. `abilities`
+    holds "images" and/or "texts". `device` is where it runs now ("cpu",
+    "cuda:0", "mps"), by `runtime` ("onnxruntime", "torch"). `calibration`
+    holds named numbers that turn a cosine into a probability.
     """
 
     name: str
@@ -56,6 +61,8 @@ class EncoderCard:
     limits: str = ""
     modalities: tuple[str, ...] = ()
     device: str = "cpu"
+    precision: str = "fp32"
+    runtime: str = ""
     calibration: tuple[tuple[str, float], ...] = ()
 
 
@@ -97,13 +104,14 @@ def is_plain_name(name: str) -> bool:
     return bool(_PLAIN_NAME.fullmatch(name)) and ".." not in name
 
 
-def find(name: str, *, models: Path, device: str = "auto") -> Encoder:
+def find(name: str, *, models: Path, device: str = "auto", precision: str = "auto") -> Encoder:
     """Load the encoder called `name`, or the one in the folder `name`.
 
     Looked for in this order: the folder `models/name`, the encoders that come
     with the program, a folder of any place, an entry point of the group
     medsearch_desktop.encoders. `device` is "auto", "cpu", "cuda", "cuda:1" or
-    "mps"; it is a wish that only encoders that run on torch regard.
+    "mps", `precision` one of PRECISIONS; both are wishes, the card says what
+    became of them.
 
     Raises EncoderMissingError, WeightsMissingError or another EncoderError.
     """
@@ -111,22 +119,22 @@ def find(name: str, *, models: Path, device: str = "auto") -> Encoder:
         if name and name == os.environ.get(TEST_ENCODER):
             return _made(_imported(name, name))
         for folder in _named_folders(name, models):
-            return load_folder(folder, device=device)
+            return load_folder(folder, device=device, precision=precision)
         for point in importlib.metadata.entry_points(group=ENTRY_POINTS, name=name):
             return _made(_loaded(point))
     elif Path(name).is_dir():
-        return load_folder(Path(name), device=device)
+        return load_folder(Path(name), device=device, precision=precision)
     raise errors.EncoderMissingError(name, "it is not installed and is no folder with a model")
 
 
-def load_folder(path: Path, *, device: str = "auto") -> Encoder:
+def load_folder(path: Path, *, device: str = "auto", precision: str = "auto") -> Encoder:
     """Load the model that lies in a folder; raises EncoderError or a child of it."""
     model = describe_folder(path)
     target = KINDS.get(model.kind)
     if target is None:
         raise errors.EncoderMissingError(model.name, f"its kind {model.kind!r} is not known")
     with told(model.name):
-        encoder: Encoder = _imported(model.name, target)(path, device=device)
+        encoder: Encoder = _imported(model.name, target)(path, device=device, precision=precision)
     return encoder
 
 

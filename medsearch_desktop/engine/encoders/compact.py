@@ -40,7 +40,12 @@ class Compact:
     """
 
     def __init__(
-        self, folder: Path | None = None, *, device: str = "auto", threads: int = 1
+        self,
+        folder: Path | None = None,
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        threads: int = 1,
     ) -> None:
         """Load from `folder` (default: the one we ship); `device` is always the CPU."""
         self._folder = folder or settings.resource("models/compact")
@@ -68,6 +73,7 @@ class Compact:
             limits=plain["limits"],
             modalities=tuple(plain["modalities"]),
             device="cpu",
+            runtime="onnxruntime",
         )
         self._trunks = Trunks(self._folder, threads=threads)
 

@@ -34,7 +34,7 @@ class OpenClip:
     SHA256SUMS. Raises WeightsMissingError, DeviceMemoryError or EncoderError.
     """
 
-    def __init__(self, folder: Path, *, device: str = "auto") -> None:
+    def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
         described = base.describe_folder(folder)
         about = dict(described.about)
         parts = openclip_folder.read(folder, described.name)
@@ -56,6 +56,7 @@ class OpenClip:
             limits=str(about.get("limits", "")),
             modalities=tuple(str(m) for m in about.get("modalities", ())),
             device=str(self._device),
+            runtime="torch",
         )
 
     @property
