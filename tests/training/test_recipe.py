@@ -1,5 +1,6 @@
 """Recipes: every key known, present and in its range."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,18 @@ name = "small"
 data = "films"
 out = "model"
 sources = ["a", "b"]
-folds = 2
 [pins]
 image_checkpoint = "{pin}"
 text_onnx = "{pin}"
 tokenizer = "{pin}"
-[heads]
-members = 2
+[trunk]
+first_block = 12
 learning_rate = 1
+trim = true
+[heads]
+width = 32
+[figures]
+seeds = [4, 5]
 """.format(pin="0" * 64)
 
 
@@ -30,12 +35,14 @@ def _write(folder: Path, text: str = _WHOLE) -> Path:
     return path
 
 
-def test_that_paths_count_from_the_recipe_and_defaults_fill_the_heads(tmp_path: Path):
+def test_that_paths_count_from_the_recipe_and_defaults_fill_the_tables(tmp_path: Path):
     plan = recipe.read(_write(tmp_path))
     assert (plan.data, plan.out) == (tmp_path / "films", tmp_path / "model")
-    assert (plan.heads.members, plan.heads.learning_rate) == (2, 1.0)
-    assert plan.heads.width == 128
+    assert (plan.trunk.first_block, plan.trunk.learning_rate, plan.trunk.trim) == (12, 1.0, True)
+    assert (plan.heads.width, plan.heads.dropout) == (32, recipe.Heads().dropout)
     assert plan.sources == ("a", "b")
+    assert plan.figures.seeds == (4, 5)
+    assert plan.losses == recipe.Losses()
 
 
 def test_that_given_folders_go_before_those_of_the_recipe(tmp_path: Path):
@@ -58,11 +65,17 @@ def test_that_a_path_may_name_a_variable_which_must_be_set(
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        ("members = 2", "membres = 2", "heads.membres"),
-        ("members = 2", "members = 0", "heads.members"),
-        ("members = 2", 'members = "two"', "heads.members"),
-        ("members = 2", "members = true", "heads.members"),
-        ("folds = 2", "fold = 2", "fold"),
+        ("width = 32", "widht = 32", "heads.widht"),
+        ("width = 32", "width = 0", "heads.width"),
+        ("width = 32", 'width = "two"', "heads.width"),
+        ("width = 32", "width = true", "heads.width"),
+        ("trim = true", "trim = 1", "trunk.trim"),
+        ("seeds = [4, 5]", "seeds = []", "figures.seeds"),
+        ("seeds = [4, 5]", "seeds = [4, -1]", "figures.seeds"),
+        ("seeds = [4, 5]", "seeds = 4", "figures.seeds"),
+        ("[heads]", "[texts]\ntext_only = 0.5\n[heads]", "texts.captions"),
+        ("[heads]", "disturbed = 0.5\n[heads]", "trunk.views"),
+        ("[heads]", "[head]", "head"),
         ('name = "small"', "", "name"),
         ("tokenizer = ", "tokeniser = ", "pins.tokenizer"),
         ("0" * 64, "0" * 63, "pins.image_checkpoint"),
@@ -78,9 +91,40 @@ def test_that_a_wrong_key_is_refused_by_its_name(tmp_path: Path, old: str, new: 
     assert named in str(refused.value)
 
 
-def test_that_the_recipe_of_the_built_in_encoder_is_whole(tmp_path: Path):
-    plan = recipe.read(
-        settings.resource("models/compact.toml"), data=tmp_path, out=tmp_path / "model"
+_TABLES = {
+    "trunk": recipe.Trunk,
+    "heads": recipe.Heads,
+    "texts": recipe.Texts,
+    "losses": recipe.Losses,
+    "figures": recipe.Figures,
+}
+_KEYS = [(table, one.name) for table, kind in _TABLES.items() for one in dataclasses.fields(kind)]
+
+
+@pytest.mark.parametrize(("table", "key"), _KEYS)
+def test_that_every_key_refuses_another_kind_and_a_value_out_of_range(
+    tmp_path: Path, table: str, key: str
+):
+    is_number = type(getattr(_TABLES[table](), key)) in (int, float)
+    for wrong in ("{}", "-1", "1e12") if is_number else ("{}", "-1"):
+        text = _WHOLE.partition("[trunk]")[0] + f"[{table}]\n{key} = {wrong}\n"
+        with pytest.raises(errors.QuerySyntaxError, match=rf"{table}\.{key} "):
+            recipe.read(_write(tmp_path, text))
+
+
+@pytest.mark.parametrize("name", ["compact", "prototype"])
+def test_that_the_recipes_that_come_with_the_program_are_whole(tmp_path: Path, name: str):
+    path = settings.resource(f"models/{name}.toml")
+    plan = recipe.read(path, data=tmp_path, out=tmp_path / "model")
+    assert plan.name == name
+    assert len(plan.figures.seeds) == 3
+
+
+def test_that_both_recipes_are_measured_on_the_same_folds(tmp_path: Path):
+    compact, prototype = (
+        recipe.read(settings.resource(f"models/{name}.toml"), data=tmp_path, out=tmp_path / "m")
+        for name in ("compact", "prototype")
     )
-    assert plan.name == "compact"
-    assert plan.folds >= 2
+    assert compact.settings()["figures"] == prototype.settings()["figures"]
+    assert compact.sources == prototype.sources
+    assert compact.digest() != prototype.digest()

