@@ -1,4 +1,8 @@
-"""Notes every internet address that a process or its children bind or connect to."""
+"""Notes every internet address that a process or its children bind or connect to.
+
+With MEDSEARCH_REFUSE the system's answer is that there is no network, as in a namespace of one's
+own.
+"""
 
 import os
 import sys
@@ -11,6 +15,8 @@ def _note(event: str, arguments: tuple) -> None:
     if event in ("socket.bind", "socket.connect") and isinstance(arguments[1], tuple):
         with open(_report, "a", encoding="utf-8") as file:
             file.write(f"{event} {arguments[1]}\n")
+        if os.environ.get("MEDSEARCH_REFUSE"):
+            raise OSError(101, "Network is unreachable")
 
 
 if _report:

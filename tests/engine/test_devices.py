@@ -73,3 +73,97 @@ def test_that_asking_for_the_name_does_not_import_torch() -> None:
     code += "print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "wanted", "taken"),
+    [
+        ("cpu", (0, 0), "auto", "fp32"),
+        ("cuda", (9, 0), "auto", "fp16"),
+        ("cuda", (7, 5), "auto", "fp16"),
+        ("cuda", (6, 1), "auto", "fp32"),
+        ("mps", (0, 0), "auto", "fp16"),
+        ("cuda", (8, 0), "bf16", "bf16"),
+        ("cpu", (0, 0), "bf16", "bf16"),
+        ("cuda", (9, 0), "fp32", "fp32"),
+        ("cuda", (9, 0), "int8", "fp16"),
+        ("cpu", (0, 0), "int8", "fp32"),
+    ],
+)
+def test_that_a_gpu_computes_in_half_precision_and_a_cpu_in_full_unless_asked(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    capability: tuple[int, int],
+    wanted: str,
+    taken: str,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.precision("x", torch.device(device), wanted) == taken
+
+
+@pytest.mark.parametrize(
+    ("device", "capability", "narrow", "taken"),
+    [
+        ("cuda", (8, 6), "fp16", "bf16"),
+        ("cuda", (8, 6), "bf16", "fp32"),
+        ("cuda", (7, 5), "fp16", "fp32"),
+        ("mps", (0, 0), "fp16", "fp32"),
+        ("cpu", (0, 0), "fp16", "fp32"),
+    ],
+)
+def test_that_numbers_too_large_go_on_in_what_the_device_is_fast_with(
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    capability: tuple[int, int],
+    narrow: str,
+    taken: str,
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert devices.wider(torch.device(device), narrow) == taken
+
+
+def test_that_a_precision_that_is_none_is_refused() -> None:
+    import torch
+
+    with pytest.raises(errors.EncoderError, match="fp12"):
+        devices.precision("x", torch.device("cpu"), "fp12")
+
+
+def test_that_a_machine_without_a_gpu_is_known_without_torch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+    monkeypatch.setattr(devices, "choose", lambda name, wanted: asked.append(wanted) or _Cuda)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0")
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path / "none")
+    monkeypatch.setattr(devices, "OTHERS", (tmp_path / "none",))
+    assert devices.is_cpu("x")
+    assert devices.is_cpu("x", "cpu")
+    assert not asked
+    monkeypatch.setattr(devices, "NVIDIA", tmp_path)
+    assert not devices.is_cpu("x")
+    assert not devices.is_cpu("x", "cuda:1")
+    assert asked == ["auto", "cuda:1"]
+
+
+class _Cuda:
+    type = "cuda"
+
+
+@pytest.mark.parametrize("has_driver", [True, False])
+def test_that_windows_has_a_gpu_where_its_driver_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, has_driver: bool
+) -> None:
+    (tmp_path / "System32").mkdir()
+    if has_driver:
+        (tmp_path / "System32" / "nvcuda.dll").touch()
+    monkeypatch.setattr(devices, "choose", lambda name, wanted: _Cuda)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "2.13.0")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setenv("SYSTEMROOT", str(tmp_path))
+    assert devices.is_cpu("x") != has_driver

@@ -336,8 +336,9 @@ def with_sql(*statements: str) -> Any:
 def with_manifest(content: Callable[[dict[str, Any]], bytes]) -> Any:
     def write(folder: Path) -> None:
         plain = json.loads((toys(folder) / manifest.NAME).read_text())
-        for key in ("sha256", "recipe"):
-            del plain[key]
+        # As manifests were before they had these.
+        for key in ("sha256", "recipe", "tag_weight", "pooling"):
+            plain.pop(key, None)
         (folder / manifest.NAME).write_bytes(content(plain))
 
     return write

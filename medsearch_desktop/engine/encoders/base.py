@@ -22,8 +22,16 @@ ENTRY_POINTS = "medsearch_desktop.encoders"
 # kind -> "module:callable", called as `callable(folder, device=device, precision=precision)`; it
 # returns an Encoder.
 KINDS = {
+    "biovil": "medsearch_desktop.engine.encoders.biovil:BioVil",
     "compact": "medsearch_desktop.engine.encoders.compact:Compact",
-    "open_clip": "medsearch_desktop.engine.encoders.openclip:OpenClip",
+    "image_only": "medsearch_desktop.engine.encoders.image_only:ImageOnly",
+    "open_clip": "medsearch_desktop.engine.encoders.openclip:load",
+}
+# kind -> "module:function" that tells from the files of a folder whether it was downloaded as
+# models of that kind are published, without a model.toml.
+LAYOUTS = {
+    "biovil": "medsearch_desktop.engine.encoders.biovil:is_published",
+    "image_only": "medsearch_desktop.engine.encoders.image_only:is_published",
 }
 # What an encoder may compute with; "auto" takes what is fastest here and passed its gate.
 PRECISIONS = ("auto", "fp32", "bf16", "fp16", "int8")
@@ -35,6 +43,9 @@ BUILT_IN = {"compact": "models/compact"}
 TEST_ENCODER = "MEDSEARCH_TEST_ENCODER"
 
 _MOST_TOML_BYTES = 1 << 20
+# Below this length the direction of a vector is rounding; above this distance from 1 a vector was
+# not brought to unit length (fp16 leaves 1e-3).
+_LEAST_LENGTH, _ROUNDING = 1e-6, 2e-3
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
@@ -48,7 +59,8 @@ class EncoderCard:
     `precision` ("fp32", "bf16", "fp16", "int8") leaves of them. `abilities`
     holds "images" and/or "texts". `device` is where it runs now ("cpu",
     "cuda:0", "mps"), by `runtime` ("onnxruntime", "torch"). `calibration`
-    holds named numbers that turn a cosine into a probability.
+    holds named numbers that turn a cosine into a probability. `trims` and
+    `ct_windows` say how pictures are made ready for it: views.Recipe.
     """
 
     name: str
@@ -64,6 +76,8 @@ class EncoderCard:
     precision: str = "fp32"
     runtime: str = ""
     calibration: tuple[tuple[str, float], ...] = ()
+    trims: bool = True
+    ct_windows: bool = False
 
 
 class Encoder(Protocol):
@@ -142,7 +156,8 @@ def describe_folder(path: Path) -> ModelFolder:
     """Return name and kind of the model in a folder without loading its weights.
 
     A folder is a model when it has `model.toml`, or `open_clip_config.json`
-    as open_clip publishes it. Raises EncoderMissingError when it is none.
+    as open_clip publishes it, or the files of one of LAYOUTS. Raises
+    EncoderMissingError when it is none.
     """
     name = path.absolute().name
     try:
@@ -152,6 +167,9 @@ def describe_folder(path: Path) -> ModelFolder:
     except FileNotFoundError:
         if (path / "open_clip_config.json").is_file():
             return ModelFolder(path, name, "open_clip")
+        for kind, recognises in LAYOUTS.items():
+            if _imported(name, recognises)(path):
+                return ModelFolder(path, name, kind)
         raise errors.EncoderMissingError(
             name, f"{path} holds neither model.toml nor open_clip_config.json"
         ) from None
@@ -192,6 +210,89 @@ def check_fits(built_with: EncoderCard, loaded: EncoderCard) -> None:
             f"{built_with.name} ({built_with.digest[:12]})",
             f"{loaded.name} ({loaded.digest[:12]})",
         )
+
+
+def image_vectors(encoder: Encoder, images: np.ndarray) -> np.ndarray:
+    """Return the vectors (n, d) of uint8 (n, h, w, 3), each of them found to be one.
+
+    Every build and every search takes its vectors from here and from
+    `text_vectors`. Raises EncoderError, in the encoder's name, where it sees
+    no images, fails, or gives what is no unit vector.
+    """
+    if (
+        images.dtype != np.uint8
+        or images.ndim != 4
+        or images.shape[3] != 3
+        or 0 in images.shape[1:]
+    ):
+        raise ValueError(f"not uint8 (n, h, w, 3) with pixels: {images.dtype} {images.shape}")
+    _check_ability(encoder.card, "images")
+    with told(encoder.card.name):
+        vectors = encoder.encode_images(images)
+    return _checked(encoder.card, vectors, len(images))
+
+
+def _check_picture(given: np.ndarray) -> None:
+    if given.dtype != np.uint8 or given.ndim != 3 or given.shape[2] != 3 or not given.size:
+        raise ValueError(f"not uint8 (h, w, 3) with pixels: {given.dtype} {given.shape}")
+
+
+def picture_vectors(encoder: Encoder, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the vectors (n, d) of uint8 (h, w, 3) pictures of any sizes, in their order.
+
+    Checked as those of `image_vectors`. An encoder with a method
+    `encode_pictures` is handed all at once, so that a GPU gets full batches
+    of pictures that differ in size; any other those of one size together.
+    """
+    whole = getattr(encoder, "encode_pictures", None)
+    if callable(whole) and len({picture.shape for picture in pictures}) > 1:
+        for picture in pictures:
+            _check_picture(picture)
+        _check_ability(encoder.card, "images")
+        with told(encoder.card.name):
+            vectors = whole(pictures)
+        return _checked(encoder.card, vectors, len(pictures))
+    found = np.empty((len(pictures), encoder.card.dimension), np.float32)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for place, picture in enumerate(pictures):
+        by_shape.setdefault(picture.shape, []).append(place)
+    for places in by_shape.values():
+        found[places] = image_vectors(encoder, np.stack([pictures[place] for place in places]))
+    return found
+
+
+def text_vectors(encoder: Encoder, texts: Sequence[str]) -> np.ndarray:
+    """Return the vectors (n, d) of n texts, as `image_vectors` does for images.
+
+    Half of a surrogate pair, which broken files hold and no tokenizer reads,
+    is read as a question mark.
+    """
+    _check_ability(encoder.card, "texts")
+    readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+    with told(encoder.card.name):
+        vectors = encoder.encode_texts(readable)
+    return _checked(encoder.card, vectors, len(texts))
+
+
+def _check_ability(card: EncoderCard, ability: str) -> None:
+    if ability not in card.abilities:
+        said = " and ".join(card.abilities) or "nothing"
+        raise errors.EncoderError(card.name, f"it knows {said}, not {ability}")
+
+
+def _checked(card: EncoderCard, vectors: np.ndarray, rows: int) -> np.ndarray:
+    found = np.asarray(vectors, np.float32)
+    if found.shape != (rows, card.dimension):
+        raise errors.EncoderError(
+            card.name, f"it gave {found.shape} numbers in place of {(rows, card.dimension)}"
+        )
+    if not np.isfinite(found).all():
+        raise errors.EncoderError(card.name, "it gave a vector that is not finite")
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    if rows and lengths.min() < _LEAST_LENGTH:
+        raise errors.EncoderError(card.name, "it gave a vector without a direction")
+    is_unit = np.abs(lengths - 1) < _ROUNDING
+    return found if is_unit.all() else found / np.where(is_unit, np.float32(1), lengths)
 
 
 def taken_notices(encoder: Encoder) -> list[str]:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +16,60 @@ import numpy as np
 
 from medsearch_desktop import errors, settings
 from medsearch_desktop.engine import devices
-from medsearch_desktop.engine.encoders import base, openclip_folder, torchvision_shim
+from medsearch_desktop.engine.encoders import (
+    base,
+    batching,
+    onnx_pair,
+    openclip_folder,
+    preprocessing,
+    tokens,
+    torchvision_shim,
+)
 
 if TYPE_CHECKING:
     import torch
 
-# Enters the digest: a change of how images or words are fed makes other vectors.
-_VERSION = "open_clip 1"
 _CPU_BATCH, _GPU_BATCH = 8, 64
+# Tables of words are padded to round numbers, by 0.3 % at most (250,112 rows of mT5 for 250,100
+# words of SigLIP's); a tokenizer that knows less of them is another model's.
+_LEAST_KNOWN = 0.95
+
+
+@dataclass(frozen=True)
+class Towers:
+    """What a model is made of, for those who convert it: torch module, tokenizer, preprocessing.
+
+    `pad` is the token that fills texts up where cutting it off changes nothing.
+    """
+
+    model: Any
+    tokenizer: Any
+    preprocessing: preprocessing.Preprocessing
+    pad: int | None
+
+
+def load(folder: Path, *, device: str = "auto", precision: str = "auto") -> base.Encoder:
+    """Return the model of a folder: on a CPU its conversion, where it has one; else by torch.
+
+    A conversion that is damaged or belongs to other weights is not used, and
+    a notice says so. Raises what OpenClip raises.
+    """
+    notices = []
+    name = base.describe_folder(folder).name
+    if precision in ("auto", "int8", "fp32") and devices.is_cpu(name, device):
+        try:
+            return onnx_pair.OnnxPair(folder, precision=precision)
+        except errors.EncoderMissingError as error:
+            notices += [str(error)] if precision == "int8" else []
+        except errors.EncoderError as error:
+            notices.append(f"{errors.with_stop(str(error))} It runs by torch, more slowly.")
+    encoder = OpenClip(folder, device=device, precision=precision)
+    encoder.notices.extend(notices)
+    return encoder
 
 
 class OpenClip:
-    """A contrastive image-text model of the open_clip family, in fp32.
+    """A contrastive image-text model of the open_clip family, run by torch.
 
     The folder holds `open_clip_config.json` and one `.safetensors` file as
     published, the tokenizer's files where it has one of its own, and
@@ -36,103 +79,62 @@ class OpenClip:
 
     def __init__(self, folder: Path, *, device: str = "auto", precision: str = "auto") -> None:
         described = base.describe_folder(folder)
-        about = dict(described.about)
         parts = openclip_folder.read(folder, described.name)
         self._name = described.name
-        self.notices: list[str] = []
-        self.has_left_device = False
-        self._device = devices.choose(described.name, device)
-        self._model, self._transform, self._tokenizer = self._loaded(parts)
+        with base.told(self._name):
+            self._seen = preprocessing.Preprocessing.of(parts.model, parts.preprocess)
+        self._batcher = batching.Batcher(described.name, device, precision, _CPU_BATCH, _GPU_BATCH)
+        self._model, self._tokenizer = self._loaded(parts)
         self._pad = self._trimmed_pad(parts)
-        self._batch = _CPU_BATCH if self._device.type == "cpu" else _GPU_BATCH
-        self._card = base.EncoderCard(
-            name=described.name,
-            kind="open_clip",
-            digest=openclip_folder.digest(parts, _VERSION),
-            dimension=int(parts.model["embed_dim"]),
-            abilities=("images", "texts"),
-            licence=str(about.get("licence", "")),
-            source=str(about.get("source", "")),
-            limits=str(about.get("limits", "")),
-            modalities=tuple(str(m) for m in about.get("modalities", ())),
-            device=str(self._device),
-            runtime="torch",
-        )
+        self._card = openclip_folder.card(parts, dict(described.about))
 
     @property
     def card(self) -> base.EncoderCard:
-        return dataclasses.replace(self._card, device=str(self._device))
+        device, precision = str(self._batcher.device), self._batcher.precision
+        return dataclasses.replace(self._card, device=device, precision=precision, runtime="torch")
+
+    @property
+    def notices(self) -> list[str]:
+        return self._batcher.notices
+
+    @property
+    def has_left_device(self) -> bool:
+        return self._batcher.has_left_device
+
+    @property
+    def towers(self) -> Towers:
+        return Towers(self._model, self._tokenizer, self._seen, self._pad)
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, d), unit length, for uint8 (n, h, w, 3)."""
-        import torch
-        from PIL import Image
+        return self.encode_pictures(images)
 
-        def encode(rows: Sequence[np.ndarray]) -> torch.Tensor:
-            pictures = [self._transform(Image.fromarray(np.ascontiguousarray(r))) for r in rows]
-            fed = torch.stack(pictures).to(self._device)
-            found: torch.Tensor = self._model.encode_image(fed, normalize=True)
-            return found
+    def encode_pictures(self, pictures: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+        """Return float32 (n, d), unit length, for n pictures uint8 (h, w, 3) of any sizes."""
 
-        return self._in_batches(encode, list(images))
+        def encode(shown: torch.Tensor) -> torch.Tensor:
+            pixels = self._batcher.fed(_pixels(shown, self._seen))
+            return self._unit(self._model.encode_image(pixels, normalize=False))
+
+        return self._rows(self._batcher.run(encode, pictures, self._seen.shown))
 
     def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
         """Return float32 (n, d), unit length; words past the context length are not read."""
 
         def encode(rows: Sequence[str]) -> torch.Tensor:
-            tokens = self._trimmed(self._tokenizer(list(rows))).to(self._device)
-            found: torch.Tensor = self._model.encode_text(tokens, normalize=True)
-            return found
+            ids = self._trimmed(self._tokenizer([tokens.encodable(row) for row in rows]))
+            return self._unit(self._model.encode_text(self._batcher.fed(ids), normalize=False))
 
-        return self._in_batches(encode, list(texts))
+        return self._rows(self._batcher.run(encode, texts))
 
-    def _in_batches(self, encode: Any, rows: Sequence[Any]) -> np.ndarray:
-        """Encode batch by batch; a batch that the device has no memory for is halved."""
-        import torch
+    def _unit(self, found: torch.Tensor) -> torch.Tensor:
+        """Return rows at unit length, in fp32: half the digits would not make them so."""
+        from torch.nn import functional
 
-        done = np.empty((len(rows), self._card.dimension), np.float32)
-        start = 0
-        while start < len(rows):
-            part = rows[start : start + self._batch]
-            try:
-                with torch.inference_mode():
-                    vectors = encode(part).float().cpu().numpy()
-            except RuntimeError as error:
-                self._make_room(error)
-                continue
-            done[start : start + len(part)] = vectors
-            start += len(part)
-        return done
+        return functional.normalize(found.float(), dim=-1)
 
-    def _make_room(self, error: RuntimeError) -> None:
-        """Halve the batch after an out-of-memory error; raises what cannot be helped."""
-        import torch
-
-        is_memory = isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
-        if not is_memory:
-            raise errors.EncoderError(self._name, base.first_line(error)) from error
-        if self._batch == 1 and self._device.type == "cpu":
-            raise errors.DeviceMemoryError(self._name, f"{self._device} is full") from error
-        if self._batch == 1:
-            self._go_on_on_cpu(self._model)
-            return
-        self._batch //= 2
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _go_on_on_cpu(self, model: Any) -> None:
-        """Leave a device that has no room even for one picture, and say so."""
-        import torch
-
-        full, self._device = self._device, torch.device("cpu")
-        self._model, self._batch = model.to(self._device), _CPU_BATCH
-        self.has_left_device = True
-        if full.type == "cuda":
-            torch.cuda.empty_cache()
-        self.notices.append(
-            f"The memory of {full} is full: the encoder {self._name} goes on on the CPU, more "
-            "slowly. Close other programs that use the GPU and start again."
-        )
+    def _rows(self, found: np.ndarray) -> np.ndarray:
+        return found if len(found) else np.empty((0, self._card.dimension), np.float32)
 
     def _trimmed_pad(self, parts: openclip_folder.Folder) -> int | None:
         """Return the padding token when cutting the padding off leaves the vectors the same.
@@ -146,14 +148,14 @@ class OpenClip:
         pad = getattr(self._model.text.config, "pad_token_id", None)
         return int(pad) if pad is not None else None
 
-    def _trimmed(self, tokens: torch.Tensor) -> torch.Tensor:
+    def _trimmed(self, ids: torch.Tensor) -> torch.Tensor:
         if self._pad is None:
-            return tokens
-        used = (tokens != self._pad).any(dim=0).nonzero()
-        return tokens[:, : int(used.max()) + 1 if len(used) else 1]
+            return ids
+        used = (ids != self._pad).any(dim=0).nonzero()
+        return ids[:, : int(used.max()) + 1 if len(used) else 1]
 
-    def _loaded(self, parts: openclip_folder.Folder) -> tuple[Any, Any, Any]:
-        """Return model, image transform and tokenizer; the folder is not written to."""
+    def _loaded(self, parts: openclip_folder.Folder) -> tuple[Any, Any]:
+        """Return the model on its device and its tokenizer; the folder is not written to."""
         settings.offline()
         torchvision_shim.declare_operators()
         import open_clip
@@ -161,7 +163,7 @@ class OpenClip:
 
         try:
             with _registered(parts) as name:
-                model, transform = open_clip.create_model_from_pretrained(
+                model, _ = open_clip.create_model_from_pretrained(
                     name,
                     pretrained=str(parts.weights),
                     precision="fp32",
@@ -171,24 +173,65 @@ class OpenClip:
                     image_resize_mode=parts.preprocess.get("resize_mode"),
                 )
             tokenizer = open_clip.get_tokenizer(f"local-dir:{parts.path}")
-            model = self._moved(model.eval().requires_grad_(False))
+            model = self._batcher.placed(model)
         except torch.OutOfMemoryError as error:
-            raise errors.DeviceMemoryError(self._name, f"{self._device} is full") from error
+            raise errors.DeviceMemoryError(self._name, "the memory is full") from error
         except (RuntimeError, OSError, ValueError, TypeError, KeyError, AssertionError) as error:
-            raise errors.EncoderError(self._name, base.first_line(error)) from error
-        return model, transform, tokenizer
+            raise errors.EncoderError(self._name, _reason(error)) from error
+        _check_words(model, tokenizer, parts)
+        return model, tokenizer
 
-    def _moved(self, model: Any) -> Any:
-        """Return the model on its device, or on the CPU when that has no room for it."""
-        import torch
 
-        try:
-            return model.to(self._device)
-        except torch.OutOfMemoryError:
-            if self._device.type == "cpu":
-                raise
-            self._go_on_on_cpu(model)
-            return self._model
+def _pixels(shown: torch.Tensor, seen: preprocessing.Preprocessing) -> torch.Tensor:
+    """Return float32 (n, 3, h, w) of uint8 (n, h, w, 3), computed where the pictures lie."""
+    unit = shown.float() / 255
+    mean, spread = unit.new_tensor(seen.mean), unit.new_tensor(seen.spread)
+    return ((unit - mean) / spread).permute(0, 3, 1, 2)
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong in loading; torch says which tensor does not fit in a second line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if len(lines) > 1 and "loading state_dict" in lines[0]:
+        return f"its weights do not fit its configuration: {lines[1][:240]}"
+    if isinstance(error, TypeError | KeyError):
+        return f"its {openclip_folder.CONFIG} describes no model: {base.first_line(error)}"
+    return base.first_line(error)
+
+
+def _check_words(model: Any, tokenizer: Any, parts: openclip_folder.Folder) -> None:
+    """Raise EncoderError where the tokenizer is of another vocabulary than the weights.
+
+    Words that only pad a vocabulary of T5 are never made out of a text.
+    """
+    own = getattr(tokenizer, "tokenizer", None)
+    if own is None:
+        most = int(tokenizer.vocab_size) - 1
+    else:
+        words = {word: n for word, n in own.get_vocab().items() if "<extra_id_" not in word}
+        most = max(words.values(), default=0)
+    tower = getattr(model, "text", model)
+    if parts.has_transformers_text:
+        rows = int(tower.transformer.get_input_embeddings().num_embeddings)
+    else:
+        rows = int(tower.token_embedding.num_embeddings)
+    if most >= rows:
+        raise errors.EncoderError(
+            parts.name,
+            f"its tokenizer knows {most + 1} words and its weights {rows}: it is of another model",
+        )
+    if own is not None and len(own) < _LEAST_KNOWN * rows:
+        raise errors.EncoderError(
+            parts.name,
+            f"its tokenizer knows {len(own)} words, its weights {rows}: it is of another model",
+        )
+    masked = getattr(getattr(tower, "config", None), "pad_token_id", None)
+    if parts.has_transformers_text and own is not None and own.pad_token_id != masked:
+        raise errors.EncoderError(
+            parts.name,
+            f"its tokenizer fills up with the word {own.pad_token_id}, its text tower leaves out "
+            f"{masked}: it is of another model",
+        )
 
 
 @contextlib.contextmanager

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medsearch_desktop import errors
-from medsearch_desktop.engine.encoders import folders
+from medsearch_desktop.engine.encoders import base, folders, pickles, tensors
 
+# Enters the digest: a change of how images or words are fed makes other vectors.
+_VERSION = "open_clip 1"
 CONFIG = "open_clip_config.json"
-SUMS = "SHA256SUMS"
 # Looked for in this order, as open_clip does.
-_WEIGHTS = ("open_clip_model.safetensors", "model.safetensors")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+)
 # What the words of a text go through before the network sees them.
 _TOKENIZER = (
     "tokenizer.json",
@@ -29,7 +34,13 @@ _TOKENIZER = (
     "tokenizer.model",
     "config.json",
 )
-_HEADER_LIMIT = 100 << 20
+# What a configuration may ask of its tokenizer; the rest could name files and addresses.
+_TOKENIZER_WISHES = frozenset(("clean", "strip_sep_token", "language", "tokenizer_mode"))
+# In the name of the text tower -> the repository that the model is published in.
+_REPOSITORIES = (
+    ("BiomedBERT", "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"),
+    ("PubMedBERT", "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"),
+)
 # The largest published tokenizer has 17 MB, the largest model that a GPU of a reader holds 20 GB.
 _MOST_TEXT_BYTES = 64 << 20
 _MOST_WEIGHTS_BYTES = 64 << 30
@@ -51,6 +62,7 @@ class Folder:
     model: dict[str, Any]
     preprocess: dict[str, Any]
     shapes: dict[str, tuple[int, ...]]
+    sums: Mapping[str, str]
 
     @property
     def has_transformers_text(self) -> bool:
@@ -68,8 +80,8 @@ def read(path: Path, name: str) -> Folder:
         most = _MOST_WEIGHTS_BYTES if file.suffix == ".safetensors" else _MOST_TEXT_BYTES
         if file.suffix == ".safetensors" or file.name in (CONFIG, *_TOKENIZER):
             folders.check_file(path, file.name, most, name)
-    _check_sums(path, name)
-    config = _json(path / CONFIG, name)
+    sums = _checked_sums(path, name)
+    config = folders.read_json(path / CONFIG, name)
     model, preprocess = config.get("model_cfg"), config.get("preprocess_cfg", {})
     if not (
         isinstance(model, dict)
@@ -80,16 +92,140 @@ def read(path: Path, name: str) -> Folder:
         raise errors.EncoderError(name, f"its {CONFIG} lacks model_cfg, text_cfg or vision_cfg")
     _refuse_code(path, name, model)
     weights = _weights(path, name)
-    return Folder(path, name, weights, model, preprocess, _shapes(weights, name))
+    if lacking := missing(path):
+        raise errors.WeightsMissingError(name, f"a file is missing: {'; '.join(lacking)}")
+    shapes = tensors.shapes(weights, name)
+    _check_sizes(name, model, shapes)
+    return Folder(path, name, weights, model, preprocess, shapes, sums)
 
 
-def digest(folder: Folder, version: str) -> str:
-    """Return 64 hexadecimal digits over weights, configuration, tokenizer and `version`."""
-    parts = [version, _sha256(folder.weights)]
+def _check_sizes(name: str, model: dict[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise EncoderError for an architecture that is larger than its weights, before it is built.
+
+    It would fill the memory, or be built for hours, until it was found not to fit.
+    """
+    widest = max((size for shape in shapes.values() for size in shape), default=0)
+    wanted = {"embed_dim": (model.get("embed_dim"), widest)}
+    for tower in ("text_cfg", "vision_cfg"):
+        for key in ("width", "vocab_size", "context_length"):
+            wanted[f"{tower}.{key}"] = (model[tower].get(key), widest)
+        wanted[f"{tower}.layers"] = (model[tower].get("layers"), len(shapes))
+    for key, (asked, most) in wanted.items():
+        if isinstance(asked, int | float) and asked > most:
+            raise errors.EncoderError(
+                name, f"its {CONFIG} asks for {key} {asked}, which its weights do not have"
+            )
+
+
+def missing(path: Path) -> list[str]:
+    """Return what a folder lacks, each with where it comes from; pickles count as there.
+
+    Where a repository is named, it is one of huggingface.co. Raises
+    EncoderError where the configuration cannot be read.
+    """
+    name = path.absolute().name
+    if not (path / CONFIG).is_file():
+        known = f"BiomedCLIP: {_REPOSITORIES[0][1]}"
+        with contextlib.suppress(errors.EncoderError):
+            folders.check_file(path, "config.json", _MOST_TEXT_BYTES, name)
+            kind = str(folders.read_json(path / "config.json", name).get("model_type", ""))
+            if kind.startswith("siglip"):
+                known = (
+                    "a SigLIP as transformers keeps it is not read, take timm/ViT-B-16-SigLIP (or "
+                    "the size you want)"
+                )
+        return [f"{CONFIG} of the repository that the weights came from; {known}"]
+    config = folders.read_json(path / CONFIG, name).get("model_cfg")
+    text = config.get("text_cfg") if isinstance(config, dict) else None
+    text = text if isinstance(text, dict) else {}
+    tower, words = str(text.get("hf_model_name", "")), str(text.get("hf_tokenizer_name", ""))
+    published = [repository for letters, repository in _REPOSITORIES if letters in tower]
+    source = published[0] if published else words or "the repository of the configuration"
+    found = {file.name for file in path.iterdir()}
+    lacking = []
+    if not any(file.endswith((".safetensors", *pickles.SUFFIXES)) for file in found):
+        lacking.append(f"{_WEIGHTS[0]} or open_clip_pytorch_model.bin of {source}")
+    if "hf_tokenizer_name" in text:
+        if not found & {"tokenizer.json", "vocab.txt"}:
+            lacking.append(f"tokenizer.json of {source}")
+        if "tokenizer_config.json" not in found:
+            lacking.append(f"tokenizer_config.json of {source}")
+    if tower and "config.json" not in found and not _is_plain_bert(tower):
+        lacking.append(f"config.json of {tower}")
+    return lacking
+
+
+def conversions(path: Path) -> dict[str, str]:
+    """Return the pickle of a downloaded folder that is needed, and what it becomes."""
+    found = {file.name for file in path.iterdir()}
+    if any(file.endswith(".safetensors") for file in found):
+        return {}
+    for known in ("open_clip_pytorch_model.bin", "pytorch_model.bin"):
+        if known in found:
+            return {known: _WEIGHTS[0]}
+    pickled = sorted(file for file in found if file.endswith(tuple(pickles.SUFFIXES)))
+    return {pickled[0]: _WEIGHTS[0]} if len(pickled) == 1 else {}
+
+
+def doubts(folder: Folder) -> list[str]:
+    """Return sentences about what is likely wrong with a model that can be loaded."""
+    if folder.model.get("quick_gelu") or "timm_model_name" in folder.model["vision_cfg"]:
+        return []
+    told = folder.name + json.dumps([folder.model, folder.preprocess])
+    for file in ("model.toml", "README.md"):
+        if (folder.path / file).is_file():
+            told += (folder.path / file).read_text("utf-8", "replace")[:_MOST_TEXT_BYTES]
+    if "openai" not in told.lower() and not _has_half_precision(folder):
+        return []
+    return [
+        f"The weights of {folder.name} seem to be OpenAI's, which were trained with QuickGELU, "
+        f'but its {CONFIG} does not say "quick_gelu": true in model_cfg: without it the results '
+        "are worse. Take the configuration of timm/vit_base_patch32_clip_224.openai (or of its "
+        "size), and import it again."
+    ]
+
+
+def _has_half_precision(folder: Folder) -> bool:
+    """Tell whether the weights are numbers of 16 bits, as OpenAI's are, whatever holds them."""
+    key = "visual.transformer.resblocks.0.mlp.c_fc.weight"
+    if key not in folder.shapes:
+        return False
+    from safetensors import safe_open
+
+    with safe_open(folder.weights, "np") as opened:
+        entry = opened.get_slice(key)
+        if entry.get_dtype() not in ("F32", "F16"):
+            return False
+        weights = entry[:]
+    return bool((weights == weights.astype("float16")).all())
+
+
+def _is_plain_bert(tower: str) -> bool:
+    return "bert" in tower.lower() and "roberta" not in tower.lower()
+
+
+def card(folder: Folder, about: Mapping[str, Any]) -> base.EncoderCard:
+    """Return what the model is, as its files and its model.toml say; not what runs it."""
+    return base.EncoderCard(
+        name=folder.name,
+        kind="open_clip",
+        digest=digest(folder),
+        dimension=int(folder.model["embed_dim"]),
+        abilities=("images", "texts"),
+        licence=str(about.get("licence", "")),
+        source=str(about.get("source", "")),
+        limits=str(about.get("limits", "")),
+        modalities=tuple(str(m) for m in about.get("modalities", ())),
+    )
+
+
+def digest(folder: Folder) -> str:
+    """Return 64 hexadecimal digits over weights, configuration, tokenizer and how they are fed."""
+    parts = [_VERSION, _sha256(folder, folder.weights.name)]
     parts.append(json.dumps([folder.model, folder.preprocess], sort_keys=True))
     for file in _TOKENIZER:
         if (folder.path / file).is_file():
-            parts.append(f"{file} {_sha256(folder.path / file)}")
+            parts.append(f"{file} {_sha256(folder, file)}")
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -102,7 +238,7 @@ def text_config(folder: Folder) -> dict[str, Any]:
     """
     own = folder.path / "config.json"
     if own.is_file():
-        found = _json(own, folder.name)
+        found = folders.read_json(own, folder.name)
         if found.get("model_type") in _TOWERS:
             return found
     shapes, embeddings = folder.shapes, f"{_BERT}embeddings."
@@ -139,53 +275,22 @@ def _weights(path: Path, name: str) -> Path:
     if len(found) == 1:
         return found[0]
     if found:
-        listed = ", ".join(file.name for file in found)
+        listed = ", ".join(file.name for file in found[:5])
+        if any("-of-" in file.name for file in found):
+            raise errors.WeightsMissingError(
+                name, f"weights in several parts are not read ({listed}): take the one file"
+            )
         raise errors.EncoderError(name, f"it is not clear which weights to take of {listed}")
-    pickles = sorted(p.name for p in path.iterdir() if p.suffix in _PICKLES)
-    if pickles:
+    pickled = sorted(p.name for p in path.iterdir() if p.suffix in pickles.SUFFIXES)
+    if pickled:
         raise errors.WeightsMissingError(
             name,
-            f"{pickles[0]} is a pickle, which can run code, and only safetensors weights are read",
+            f"{pickled[0]} is a pickle, which can run code, and only safetensors weights are "
+            "read; `medsearch-index encoders import` converts it",
         )
-    raise errors.WeightsMissingError(name, "it holds no .safetensors file with weights")
-
-
-def _shapes(weights: Path, name: str) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each tensor from the header of a safetensors file."""
-    try:
-        with weights.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > _HEADER_LIMIT:
-                raise ValueError("its header is too long")
-            header = json.loads(file.read(length))
-            _check_extents(header, weights.stat().st_size - 8 - length)
-        return {
-            key: tuple(int(n) for n in entry["shape"])
-            for key, entry in header.items()
-            if key != "__metadata__"
-        }
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        RecursionError,
-        struct.error,
-    ) as error:
-        raise errors.WeightsMissingError(
-            name, f"{weights.name} is not a whole safetensors file"
-        ) from error
-
-
-def _check_extents(header: dict[str, Any], size: int) -> None:
-    """Raise ValueError where a tensor lies outside the `size` bytes behind the header."""
-    for key, entry in header.items():
-        if key != "__metadata__":
-            begin, end = (int(n) for n in entry["data_offsets"])
-            if not 0 <= begin <= end <= size or min((*entry["shape"], 0)) < 0:
-                raise ValueError(f"{key} lies outside of the file")
+    raise errors.WeightsMissingError(
+        name, f"it holds no .safetensors file with weights: {'; '.join(missing(path))}"
+    )
 
 
 def _refuse_code(path: Path, name: str, model: dict[str, Any]) -> None:
@@ -193,44 +298,32 @@ def _refuse_code(path: Path, name: str, model: dict[str, Any]) -> None:
     asks = "trust_remote_code" in json.dumps(model)
     for file in ("config.json", "tokenizer_config.json"):
         if (path / file).is_file():
-            asks = asks or "auto_map" in _json(path / file, name)
+            asks = asks or "auto_map" in folders.read_json(path / file, name)
     if asks:
         raise errors.EncoderError(name, "it asks to run code that came with it")
-    if str(model["vision_cfg"].get("timm_model_name", "")).startswith("hf-hub:"):
+    # timm takes "hf-hub:" and "local-dir:" before a name for another place than its own list.
+    if ":" in str(model["vision_cfg"].get("timm_model_name", "")):
         raise errors.EncoderError(name, "its image tower would have to be downloaded")
+    wishes = model["text_cfg"].get("tokenizer_kwargs") or {}
+    if not isinstance(wishes, dict) or not _TOKENIZER_WISHES.issuperset(wishes):
+        raise errors.EncoderError(
+            name, "its tokenizer asks for what is not known: tokenizer_kwargs"
+        )
 
 
-def _check_sums(path: Path, name: str) -> None:
-    """Compare the files with SHA256SUMS, where the folder has one."""
-    if not (path / SUMS).is_file():
-        return
-    lines = (path / SUMS).read_text("utf-8", "replace").splitlines()
-    sums = {file: sha for sha, _, file in (line.partition("  ") for line in lines) if file}
-    folders.check_sums_names(name, sums)
-    listed = {file.removeprefix("./") for file in sums}
-    for file, expected in sums.items():
-        if not (path / file).is_file():
-            raise errors.WeightsMissingError(name, f"{file} of its {SUMS} is missing")
-        if _sha256(path / file) != expected:
-            raise errors.WeightsMissingError(name, f"{file} differs from its checksum")
-    for found in sorted(path.iterdir()):
-        is_used = found.suffix == ".safetensors" or found.name in (CONFIG, *_TOKENIZER)
-        if is_used and found.name not in listed:
-            raise errors.WeightsMissingError(name, f"{SUMS} does not name {found.name}")
+def _checked_sums(path: Path, name: str) -> dict[str, str]:
+    """Compare the files with SHA256SUMS, where the folder has one, and return what was seen."""
+    if not (path / folders.SUMS).is_file():
+        return {}
+    sums = folders.sums(path, name)
+    used = [
+        file.name
+        for file in sorted(path.iterdir())
+        if file.suffix == ".safetensors" or file.name in (CONFIG, *_TOKENIZER)
+    ]
+    folders.check_sums(path, dict.fromkeys((*sums, *used)), name)
+    return sums
 
 
-def _json(path: Path, name: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise errors.WeightsMissingError(name, f"{path.name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise errors.EncoderError(name, f"its {path.name} cannot be read") from error
-    if not isinstance(found, dict):
-        raise errors.EncoderError(name, f"its {path.name} holds no object")
-    return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(folder: Folder, file: str) -> str:
+    return folder.sums.get(file) or folders.sha256(folder.path / file)
