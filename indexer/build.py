@@ -13,14 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.engine import asking, collection, disk, manifest
+from medsearch_desktop.engine import collection, disk, manifest, vectors
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
-from . import inputs, progress, rendering, sources
+from . import encoding, inputs, progress, rendering, sources
 
 # A batch is encoded before its pictures take more memory than this.
 _BATCH_BYTES = 256 << 20
+# Enough cases for a covariance of 768 numbers.
+_SAMPLE = 4000
 SKIPPED = "skipped.csv"
 # What a build that was broken off leaves in its folder, beside the manifest that is not there.
 _OURS = frozenset(("building", "segments", "words", "generations", "writer.lock", SKIPPED))
@@ -34,12 +36,15 @@ class NothingUsableError(errors.CollectionError):
 
 @dataclass(frozen=True)
 class Options:
-    """How a collection is written: where, under what name, and how much at a time."""
+    """How a collection is written: where, under what name, and how much at a time.
+
+    `workers` are the processes that read; `batch_size` None is what suits the encoder.
+    """
 
     out: Path
     name: str = ""
-    workers: int = 2
-    batch_size: int = 32
+    workers: int = sources.WORKERS
+    batch_size: int | None = None
     slices_per_volume: int = 24
     limit: int | None = None
     resume: bool = False
@@ -48,7 +53,11 @@ class Options:
 
 @dataclass
 class Report:
-    """What a build did; `cases` counts the whole collection after it."""
+    """What a build did; `cases` counts the whole collection after it.
+
+    `stored` of its images were encoded from thumbnails, their originals being gone.
+    `effective_dimension` says over how many directions all image vectors spread.
+    """
 
     out: str
     name: str = ""
@@ -56,9 +65,11 @@ class Report:
     cases: int = 0
     added: int = 0
     images: int = 0
+    stored: int = 0
     resumed: int = 0
     skipped: list[sources.Skipped] = field(default_factory=list)
     encoder: str = ""
+    effective_dimension: float | None = None
     notices: list[str] = field(default_factory=list)
     interrupted: bool = False
     took_s: float = 0.0
@@ -111,9 +122,12 @@ def write(
         readers = isolated.Readers(options.workers)
         opened.callback(readers.close)
         reading = sources.Reading(readers, options.slices_per_volume)
-        job = _Job(writer, encoder, options, report, listed, shown, total)
+        encoded = encoding.Encoding(encoder)
+        opened.callback(encoded.close)
+        size = options.batch_size or encoding.batch_size(encoder.card)
+        job = _Job(writer, encoded, options, size, report, listed, shown, total)
         wanted = job.wanted(found(reading), stop or threading.Event())
-        pictures = rendering.prepared(wanted, readers, options.workers)
+        pictures = rendering.prepared(wanted, readers, options.workers, writer.seen_as)
         try:
             with contextlib.closing(pictures):
                 job.run(pictures)
@@ -144,6 +158,7 @@ def _writer(
             sources=named,
             resume=options.resume,
             recipe=options.recipe,
+            slices=options.slices_per_volume,
         )
     except OSError as error:
         raise disk.told(options.out, error) from error
@@ -167,6 +182,20 @@ def _publish(writer: collection.CollectionWriter, report: Report) -> None:
     published = writer.commit()
     report.name, report.generation = published.name, published.generation
     report.cases = published.counts.cases
+    with collection.open_collection(writer.path) as opened:
+        report.effective_dimension = effective_dimension(opened)
+
+
+def effective_dimension(opened: collection.Collection) -> float | None:
+    """Return over how many directions the image vectors spread, by a sample where there are many.
+
+    None where there are fewer than two.
+    """
+    places = opened.all_places()
+    step = max(1, len(places) // _SAMPLE)
+    rows = [opened.rows_of(place, "images") for place in places[::step]]
+    found = np.concatenate(rows) if rows else np.empty((0, 1))
+    return round(float(vectors.effective_dimension(found)), 1) if len(found) > 1 else None
 
 
 class _Skips:
@@ -214,11 +243,12 @@ class _Skips:
 
 @dataclass
 class _Job:
-    """The part of a build that runs in the main thread: batches through the encoder."""
+    """The part of a build that runs in the main thread: cases into batches, vectors to the disk."""
 
     writer: collection.CollectionWriter
-    encoder: base.Encoder
+    vectors: encoding.Encoding
     options: Options
+    batch_size: int
     report: Report
     listed: _Skips
     shown: progress.Progress
@@ -249,12 +279,14 @@ class _Job:
                 continue
             batch.append(one)
             held = [picture for case in batch for picture in case.pictures]
-            if max(len(held), len(batch)) >= self.options.batch_size or (
+            if max(len(held), len(batch)) >= self.batch_size or (
                 sum(picture.nbytes for picture in held) > _BATCH_BYTES
             ):
-                self._write(batch)
+                self._begin(batch)
                 batch = []
-        self._write(batch)
+        self._begin(batch)
+        while encoded := self.vectors.take():
+            self._write(encoded)
 
     def needed(self) -> int:
         """Return about how many bytes the rest of the build needs, 0 where nobody knows."""
@@ -267,20 +299,22 @@ class _Job:
         self.report.skipped.append(skipped)
         self.listed.add(skipped)
 
-    def _write(self, batch: Sequence[rendering.Prepared]) -> None:
-        sees = "images" in self.encoder.card.abilities
-        reads = "texts" in self.encoder.card.abilities
-        images = [picture for one in batch for picture in one.pictures]
-        texts = [one.case.text for one in batch if one.case.text]
-        of_images = iter(asking.encode_pictures(self.encoder, images) if sees else ())
-        of_texts = iter(self.encoder.encode_texts(texts) if reads and texts else ())
-        for one in batch:
-            mine = [next(of_images) for _ in one.pictures] if sees else []
-            text = next(of_texts) if reads and one.case.text else None
-            self.writer.add(one.case, np.stack(mine) if mine else None, text, one.thumbnails)
+    def _begin(self, batch: Sequence[rendering.Prepared]) -> None:
+        if batch:
+            self.vectors.give(batch)
+        while self.vectors.is_full:
+            self._write(self.vectors.take())
+
+    def _write(self, encoded: Sequence[encoding.Encoded]) -> None:
+        for one in encoded:
+            prepared = one.prepared
+            self.writer.add(
+                prepared.case, one.images, one.text, prepared.thumbnails, tag_vector=one.tags
+            )
             self.report.added += 1
-            self.report.images += len(one.pictures)
-            for skipped in one.skipped:
+            self.report.images += len(prepared.pictures)
+            self.report.stored += prepared.stored
+            for skipped in prepared.skipped:
                 self._skip(skipped)
         done = self.report.added + self.report.resumed
         self.shown.step(

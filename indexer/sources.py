@@ -24,6 +24,10 @@ _NOT_IMAGES = frozenset(
     ("SEG", "SR", "PR", "KO", "REG", "FID", "RTSTRUCT", "RTPLAN", "RTDOSE", "RTRECORD", "DOC")
 )
 
+# So many processes read files. More wait for one another or for the disk, and each takes memory.
+MOST_WORKERS = 8
+WORKERS = min(MOST_WORKERS, max(2, os.cpu_count() or 1))
+
 # As long as numbers of patients, examinations and dates are, and numbers of sequences are not.
 _LONG_NUMBER = re.compile(r"\d{5,}")
 _LETTERS = re.compile(r"[^\W\d_]+")

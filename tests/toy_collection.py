@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def case(number: int, folder: Path = Path("/pictures")) -> cases.Case:
 def add(
     writer: collection.CollectionWriter, numbers: Sequence[int], folder: Path = Path("/pictures")
 ) -> None:
-    """Add cases to an open writer, with their vectors and a thumbnail."""
+    """Add cases to an open writer, with their vectors, that of their tags, and a thumbnail."""
     encoder = toy_encoder.ToyEncoder()
     for number in numbers:
         one = case(number, folder)
@@ -50,6 +51,30 @@ def add(
             encoder.encode_images(picture(COLOURS[number % 8])[None]),
             encoder.encode_texts([one.text]),
             [f"thumbnail {number}".encode()],
+            tag_vector=encoder.encode_texts([one.facets.modality]),
+        )
+
+
+def study(number: int, folder: Path = Path("/pictures")) -> cases.Case:
+    """Return case `number` with three images: of its own colour and of the next two."""
+    chosen = [COLOURS[(number + step) % 8] for step in range(3)]
+    images = tuple(cases.CaseImage(cases.ImageRef(str(folder / f"{c}.png"))) for c in chosen)
+    return dataclasses.replace(case(number), images=images)
+
+
+def add_studies(
+    writer: collection.CollectionWriter, numbers: Sequence[int], folder: Path = Path("/pictures")
+) -> None:
+    """Add studies to an open writer, with their vectors and that of their tags."""
+    encoder = toy_encoder.ToyEncoder()
+    for number in numbers:
+        one = study(number, folder)
+        shown = [picture(Path(image.ref.path).stem) for image in one.images]
+        writer.add(
+            one,
+            encoder.encode_images(np.stack(shown)),
+            encoder.encode_texts([one.text]),
+            tag_vector=encoder.encode_texts([one.facets.modality]),
         )
 
 

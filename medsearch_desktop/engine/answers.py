@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from medsearch_desktop import cases, queries
-from medsearch_desktop.engine import ranking, snapshot
+from medsearch_desktop.engine import ranking, snapshot, views
 
 # How many matched images and words a hit tells, and how many values a facet.
 _IMAGES = 3
 _WORDS = 8
 _VALUES = 50
+# How many cases near to a volume are compared with it slice by slice.
+LATE = 100
 
 Facets = tuple[tuple[str, tuple[tuple[str, int], ...]], ...]
 
@@ -31,7 +33,8 @@ class Found:
         self._collections, self._kept = collections, kept
         self._images: dict[ranking.Key, dict[int, float]] = {}
         self._best: dict[ranking.Key, float] = {}
-        self._asked: list[tuple[str, np.ndarray, snapshot.Among]] = []
+        self._unseen: dict[ranking.Key, list[np.ndarray]] = {}
+        self._asked: list[tuple[tuple[int, ...], np.ndarray, snapshot.Among]] = []
         self._texts: list[str] = []
         self._no_answers: set[ranking.Key] = set()
         self.notices: list[str] = []
@@ -47,37 +50,80 @@ class Found:
         ]
         return ranking.Ranking("words", weight, ranking.merged(matches))
 
+    def of(self, digest: str, *, joined: bool | None = None) -> tuple[int, ...]:
+        """Return the numbers of the collections of one encoder, whose cosines compare.
+
+        With `joined` only of those that keep joined vectors, or of those that do not.
+        """
+        return tuple(
+            number
+            for number, collection in enumerate(self._collections)
+            if collection.manifest.encoder.digest == digest
+            and joined in (None, collection.has_joined)
+        )
+
     def near(
         self,
-        digest: str,
+        numbers: tuple[int, ...],
         vectors: np.ndarray,
         among: snapshot.Among,
         weight: float,
         *,
         is_feedback: bool = False,
     ) -> ranking.Ranking:
-        """Return the ranking by best cosine to `vectors` in the collections of one encoder."""
+        """Return the ranking by best cosine to `vectors` in some collections of one encoder."""
         found: list[tuple[ranking.Key, float]] = []
         is_evidence = weight > 0 and not is_feedback
         if is_evidence:
-            self._asked.append((digest, vectors, among))
-        for number, collection in enumerate(self._collections):
-            if collection.manifest.encoder.digest != digest:
-                continue
+            self._asked.append((numbers, vectors, among))
+        for number in numbers:
+            collection = self._collections[number]
             for near in collection.near(vectors, among, ranking.DEPTH, self._kept[number]):
                 key = (number, near.place)
                 found.append((key, near.score))
                 if is_evidence:
-                    self._note(key, near, among)
-        kind: ranking.Kind = "feedback" if is_feedback else among
-        return ranking.Ranking(kind, weight, ranking.merged(found))
+                    self._note(key, near)
+                    if among == "joined" and not near.images:
+                        self._unseen.setdefault(key, []).append(vectors)
+        return ranking.Ranking(_kind(among, is_feedback), weight, ranking.merged(found))
 
-    def _note(self, key: ranking.Key, near: snapshot.Near, among: snapshot.Among) -> None:
-        self._best[key] = max(near.score, self._best.get(key, -1.0))
-        if among == "images":
-            images = self._images.setdefault(key, {})
-            for image, score in near.images:
-                images[image] = max(score, images.get(image, -1.0))
+    def late(
+        self,
+        numbers: tuple[int, ...],
+        vectors: np.ndarray,
+        weight: float,
+        *,
+        is_feedback: bool = False,
+    ) -> ranking.Ranking:
+        """Return the ranking of cases like one of several images, whose `vectors` (q, d) are these.
+
+        The first LATE of those near by one of the images, or as a whole, are
+        ordered by late interaction; others follow as they are.
+        """
+        is_silent = is_feedback or weight <= 0
+        near = [
+            self.near(numbers, vectors, "images", 1.0, is_feedback=is_silent),
+            self.near(numbers, views.pooled(vectors), "pooled", 1.0, is_feedback=is_silent),
+        ]
+        candidates = [one.key for one in ranking.fuse(near)][: ranking.DEPTH]
+        found: list[tuple[ranking.Key, float]] = []
+        for number in numbers:
+            places = [place for owner, place in candidates[:LATE] if owner == number]
+            for case in self._collections[number].late(vectors, places):
+                found.append(((number, case.place), case.score))
+                if not is_silent:
+                    self._note((number, case.place), case)
+        first = ranking.merged(found)
+        lowest = first[-1][1] if first else 0.0
+        rest = tuple((key, lowest) for key in candidates[LATE:])
+        return ranking.Ranking(_kind("images", is_feedback), weight, first + rest)
+
+    def _note(self, key: ranking.Key, near: snapshot.Near) -> None:
+        best = max((near.score, *(score for _, score in near.images)))
+        self._best[key] = max(best, self._best.get(key, -1.0))
+        images = self._images.setdefault(key, {})
+        for image, score in near.images:
+            images[image] = max(score, images.get(image, -1.0))
 
     def everything(self) -> ranking.Ranking:
         """Return all kept cases in the order of their collections, for a query that asks nothing.
@@ -106,8 +152,7 @@ class Found:
     def vectors_of(self, key: ranking.Key, among: snapshot.Among) -> dict[str, np.ndarray]:
         """Return the stored vectors of a case, by the digest of their encoder."""
         collection = self._collections[key[0]]
-        images, texts = collection.vectors_of(key[1])
-        return {collection.manifest.encoder.digest: images if among == "images" else texts}
+        return {collection.manifest.encoder.digest: collection.rows_of(key[1], among)}
 
     def at_least(self, cosine: float, fused: Sequence[ranking.Fused]) -> list[ranking.Fused]:
         """Return the cases whose best cosine to what was asked is at least `cosine`."""
@@ -117,12 +162,11 @@ class Found:
         best = self._best.get(key, -1.0)
         if best >= enough:
             return best
-        collection = self._collections[key[0]]
-        images, texts = collection.vectors_of(key[1])
-        for digest, vectors, among in self._asked:
-            rows = images if among == "images" else texts
-            if digest == collection.manifest.encoder.digest and len(rows):
-                best = max(best, float((vectors @ rows.T).max()))
+        number, place = key
+        for numbers, vectors, among in self._asked:
+            if number in numbers:
+                rows = self._collections[number].rows_of(place, among)
+                best = max(best, float((vectors @ rows.T).max(initial=-1.0)))
         return best
 
     def hits(
@@ -131,11 +175,20 @@ class Found:
         """Return the first `limit` hits, the facets over all candidates, and their number."""
         answers = [one for one in fused if one.key not in self._no_answers]
         shown = answers[:limit]
+        for one in shown:
+            self._see(one.key)
         words = self._matched_words([one.key for one in shown])
         hits = tuple(
             self._hit(one, rank, words.get(one.key, ())) for rank, one in enumerate(shown, start=1)
         )
         return hits, self._facets([one.key for one in answers]), len(answers)
+
+    def _see(self, key: ranking.Key) -> None:
+        """Find which images of a case, that was found as a whole, are what was asked for."""
+        number, place = key
+        for vectors in self._unseen.get(key, ()):
+            for near in self._collections[number].late(vectors, [place]):
+                self._note(key, near)
 
     def _hit(
         self, one: ranking.Fused, rank: int, words: tuple[tuple[str, float], ...]
@@ -192,6 +245,12 @@ class Found:
             described = collection.manifest
             parts += [described.name, str(described.generation), described.encoder.digest]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _kind(among: snapshot.Among, is_feedback: bool) -> ranking.Kind:
+    if is_feedback:
+        return "feedback"
+    return "texts" if among == "texts" else "images"
 
 
 def no_such_case(term: queries.CaseTerm) -> str:

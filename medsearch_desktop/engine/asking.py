@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from medsearch_desktop import errors, queries
-from medsearch_desktop.engine import snapshot, views
+from medsearch_desktop.engine import manifest, snapshot, views
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
@@ -70,6 +70,7 @@ class Encoders:
         self._memory = memory
         self._found: dict[str, base.Encoder] = {}
         self._names: dict[str, list[str]] = {}
+        self._recipes: dict[str, views.Recipe] = {}
         for collection in opened:
             described = collection.manifest
             if collection.notice and not collection.has_vectors:
@@ -79,6 +80,21 @@ class Encoders:
             self._names.setdefault(described.encoder.digest, []).append(described.name)
             if len(self._names[described.encoder.digest]) == 1:
                 self._load(described.encoder, encoder_for)
+            self._note_recipe(described)
+
+    def _note_recipe(self, described: manifest.Manifest) -> None:
+        """Keep how a collection's pictures were made ready, for those that are asked of it."""
+        try:
+            recipe = views.Recipe.read(described.views)
+        except ValueError:
+            recipe = views.recipe_for(described.encoder)
+        kept = self._recipes.setdefault(described.encoder.digest, recipe)
+        if dataclasses.replace(recipe, slices=kept.slices) != kept:
+            self.notices.append(
+                f"{described.name}: its pictures were prepared in another way than those of "
+                f"{self._names[described.encoder.digest][0]}, which are asked with it; its hits "
+                "would be better alone."
+            )
 
     def _load(self, card: base.EncoderCard, encoder_for: EncoderFor) -> None:
         try:
@@ -94,6 +110,14 @@ class Encoders:
         names = ", ".join(self._names[digest])
         self.notices.append(f"{names}: searched by words only. {errors.told(error)}")
 
+    def _tell_wordless(self, digest: str, card: base.EncoderCard) -> None:
+        told = (
+            f"{', '.join(self._names[digest])}: words are searched in its texts only, because its "
+            f"encoder {card.name} sees pictures and reads no words."
+        )
+        if told not in self.notices:
+            self.notices.append(told)
+
     def _note(self, encoder: base.Encoder) -> None:
         """Hand on what an encoder had to work around."""
         self.notices += base.taken_notices(encoder)
@@ -108,11 +132,12 @@ class Encoders:
         found = {}
         for digest, encoder in list(self._found.items()):
             if "texts" not in encoder.card.abilities:
+                self._tell_wordless(digest, encoder.card)
                 continue
             vectors = self._memory.get(term, digest)
             if vectors is None:
                 try:
-                    vectors = encoder.encode_texts([term.words])
+                    vectors = base.text_vectors(encoder, [term.words])
                 except errors.EncoderError as error:
                     self._leave_out(digest, error)
                     continue
@@ -134,16 +159,20 @@ class Encoders:
 
     def remembered(self, term: Pictured) -> dict[str, np.ndarray] | None:
         """Return the vectors of a term that every encoder has seen whole, else None."""
-        known = {digest: self._memory.get(term, digest) for digest in self._seeing()}
+        known = {digest: self._memory.get(term, self._way(digest)) for digest in self._seeing()}
         found = {digest: vectors for digest, vectors in known.items() if vectors is not None}
         return found if len(found) == len(known) else None
 
     def remember(self, term: Pictured, vectors: dict[str, np.ndarray]) -> None:
         """Keep the vectors of a term whose pictures have all been encoded."""
         for digest, rows in vectors.items():
-            self._memory.keep(term, digest, rows)
+            self._memory.keep(term, self._way(digest), rows)
 
-    def images(self, pictures: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def _way(self, digest: str) -> str:
+        """Name the encoder together with how pictures are made ready for it."""
+        return f"{digest} {self._recipes[digest].text}"
+
+    def images(self, pictures: Sequence[views.Picture]) -> dict[str, np.ndarray]:
         """Return the vectors (n, d) of n pictures by the digest of each encoder that sees.
 
         Raises EncoderError when the last of them fails.
@@ -152,7 +181,8 @@ class Encoders:
         for digest in self._seeing():
             encoder = self._found[digest]
             try:
-                found[digest] = encode_pictures(encoder, pictures)
+                seen = [picture.encoded(self._recipes[digest]) for picture in pictures]
+                found[digest] = base.picture_vectors(encoder, seen)
             except errors.EncoderError as error:
                 self._leave_out(digest, error)
                 if not self._seeing():
@@ -162,20 +192,6 @@ class Encoders:
 
     def _seeing(self) -> list[str]:
         return [d for d, encoder in self._found.items() if "images" in encoder.card.abilities]
-
-
-def encode_pictures(encoder: base.Encoder, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the vectors (n, d) of uint8 (h, w, 3) pictures of any sizes, in their order.
-
-    Pictures of one size go through the encoder together.
-    """
-    vectors = np.empty((len(pictures), encoder.card.dimension), np.float32)
-    by_shape: dict[tuple[int, ...], list[int]] = {}
-    for place, picture in enumerate(pictures):
-        by_shape.setdefault(picture.shape, []).append(place)
-    for places in by_shape.values():
-        vectors[places] = encoder.encode_images(np.stack([pictures[place] for place in places]))
-    return vectors
 
 
 def volume_batches(
@@ -205,7 +221,7 @@ def volume_batches(
         )
     total = len(views.volume_slices(series))
     so_far: dict[str, np.ndarray] = {}
-    waiting: list[np.ndarray] = []
+    waiting: list[views.Picture] = []
     done = 0
     is_all_blank = True
     read = 0
@@ -220,7 +236,7 @@ def volume_batches(
             is_first = done == 0 and len(waiting) == views.FIRST_SLICES
             if not (is_first or len(waiting) == _BATCH or done + len(waiting) == total):
                 continue
-        seen = [picture for picture in waiting if not views.is_blank(picture)]
+        seen = [picture for picture in waiting if not picture.is_blank]
         if seen and is_all_blank:
             so_far, is_all_blank = {}, False
         # As long as all is blank, one blank slice stands for the volume.

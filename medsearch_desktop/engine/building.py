@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 
 from medsearch_desktop import cases, errors
-from medsearch_desktop.engine import disk, manifest, records, segments, vectors
+from medsearch_desktop.engine import disk, manifest, records, segments, vectors, views
 
 _FINAL = (
     "cases.db",
     "facets.npy",
     "labels.npy",
-    "images.faiss",
-    "images.rows.npy",
-    "texts.faiss",
-    "texts.rows.npy",
+    *(f"{name}{end}" for name in segments.SETS for end in (".faiss", ".rows.npy")),
     "thumbs.bin",
 )
 # What grows while a segment is built; a checkpoint notes their sizes and checksums in cases.db.
-_RAW = ("images.f16", "images.rows", "texts.f16", "texts.rows", "thumbs.bin")
+_RAW = (
+    *(f"{name}{end}" for name in segments.SETS for end in (".f16", ".rows")),
+    "thumbs.bin",
+)
 # Stands in the table of checkpoints for the rows of cases.db, which SQLite does not check.
 _CASES = "cases"
 _NORM_TOLERANCE = 1e-3
@@ -46,13 +46,14 @@ CREATE TABLE IF NOT EXISTS checkpoint (file TEXT PRIMARY KEY, size INTEGER NOT N
 class SegmentBuilder:
     """Writes one segment into a folder of its own, with checkpoints to resume from."""
 
-    def __init__(self, folder: Path, dimension: int) -> None:
+    def __init__(self, folder: Path, dimension: int, tag_weight: float = 0.0) -> None:
         """Go on from the last checkpoint in `folder`, or begin in a new one.
 
-        Raises CollectionDamagedError where the checkpoint is not as it was written.
+        `tag_weight` is what tags count in joined vectors; 0 makes none. Raises
+        CollectionDamagedError where the checkpoint is not as it was written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self._dimension = folder, dimension
+        self.folder, self._dimension, self._tag_weight = folder, dimension, tag_weight
         self._files: dict[str, Any] = {}
         self._sums: dict[str, Any] = {}
         self._sizes: dict[str, int] = {}
@@ -114,15 +115,18 @@ class SegmentBuilder:
         image_vectors: np.ndarray | None,
         text_vector: np.ndarray | None,
         thumbnails: Sequence[bytes],
+        tag_vector: np.ndarray | None = None,
     ) -> None:
         """Append a case; ValueError when its parts do not fit together."""
         if self._is_broken:
             raise ValueError("an earlier write failed; resume from the last checkpoint")
         images = self._checked(image_vectors, case.case_id)
         texts = self._checked(text_vector, case.case_id)
-        if len(images) not in (0, len(case.images)) or len(texts) > 1:
+        tags = self._checked(tag_vector, case.case_id)
+        if len(images) not in (0, len(case.images)) or len(texts) > 1 or len(tags) > 1:
             raise ValueError(
-                f"{len(images)} image and {len(texts)} text vectors for {len(case.images)} images"
+                f"{len(images)} image, {len(texts)} text and {len(tags)} tag vectors for "
+                f"{len(case.images)} images"
             )
         if len(thumbnails) > len(case.images):
             raise ValueError(f"{len(thumbnails)} thumbnails for {len(case.images)} images")
@@ -132,12 +136,11 @@ class SegmentBuilder:
         self._is_broken = True
         body = records.to_plain(case, self._stored(thumbnails))
         row = self.cases
-        numbers = np.arange(len(images), dtype=np.uint32)
-        pairs = np.stack([np.full_like(numbers, row), numbers], axis=1)
-        self._append("images.f16", images.astype(np.float16).tobytes())
-        self._append("images.rows", pairs.tobytes())
-        self._append("texts.f16", texts.astype(np.float16).tobytes())
-        self._append("texts.rows", np.full((len(texts), 1), row, np.uint32).tobytes())
+        whole = views.pooled(images) if len(images) else images
+        self._append_vectors("images", row, images)
+        self._append_vectors("texts", row, texts)
+        self._append_vectors("pooled", row, whole if len(images) > 1 else images[:0])
+        self._append_vectors("joined", row, self._joined(whole, tags))
         plain = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
         self._database.execute("INSERT INTO cases VALUES (?, ?, ?)", (row, case.case_id, plain))
         self._note_case(row, case.case_id, plain)
@@ -161,6 +164,20 @@ class SegmentBuilder:
             places.append((self._sizes["thumbs.bin"], len(picture)) if picture else None)
             self._append("thumbs.bin", picture)
         return places
+
+    def _joined(self, whole: np.ndarray, tags: np.ndarray) -> np.ndarray:
+        """Return the vector (1, d) of a case with its tags, (0, d) where one of the two lacks."""
+        if not len(whole) or not len(tags) or not self._tag_weight:
+            return whole[:0]
+        # So many times the middle of both is their sum, up to its length, which is made 1.
+        both = np.concatenate([whole, self._tag_weight * tags])
+        return views.pooled(both)
+
+    def _append_vectors(self, name: segments.Among, row: int, rows: np.ndarray) -> None:
+        """Append the vectors of the case `row` to a set, each with whose it is."""
+        columns = [np.full(len(rows), row), np.arange(len(rows))][: segments.SETS[name]]
+        self._append(f"{name}.f16", rows.astype(np.float16).tobytes())
+        self._append(f"{name}.rows", np.stack(columns, axis=1).astype(np.uint32).tobytes())
 
     def _append(self, name: str, content: bytes) -> None:
         self._files[name].write(content)
@@ -196,10 +213,10 @@ class SegmentBuilder:
                 path = str(self.folder / name)
                 raise errors.CollectionDamagedError(path, "it differs from what was written")
         self._write_facets()
-        for name, width in (("images", 2), ("texts", 1)):
+        for name, width in segments.SETS.items():
             rows = np.fromfile(self.folder / f"{name}.rows", np.uint32).reshape(-1, width)
-            np.save(self.folder / f"{name}.rows.npy", rows, allow_pickle=False)
             if len(rows):
+                np.save(self.folder / f"{name}.rows.npy", rows, allow_pickle=False)
                 raw = np.memmap(
                     self.folder / f"{name}.f16", np.float16, "r", shape=(len(rows), self._dimension)
                 )
@@ -248,15 +265,16 @@ class SegmentBuilder:
         """Return the manifest's entry of the sealed segment, as it will lie in the collection."""
         under = f"segments/{number:04d}"
         found = [self.folder / name for name in _FINAL if (self.folder / name).exists()]
-        images = np.load(self.folder / "images.rows.npy", allow_pickle=False)
-        texts = np.load(self.folder / "texts.rows.npy", allow_pickle=False)
+        counts = {n: self._sizes[f"{n}.rows"] // (4 * width) for n, width in segments.SETS.items()}
         return manifest.SegmentEntry(
             number=number,
             cases=self.cases,
             images=self._images,
-            image_vectors=len(images),
-            text_vectors=len(texts),
+            image_vectors=counts["images"],
+            text_vectors=counts["texts"],
             files=tuple(manifest.entry(self.folder, path, under=under) for path in found),
+            pooled_vectors=counts["pooled"],
+            joined_vectors=counts["joined"],
         )
 
 

@@ -54,16 +54,21 @@ class CollectionWriter:
         sources: Sequence[str] = (),
         resume: bool = False,
         recipe: manifest.Recipe = manifest.UNKNOWN,
+        slices: int = views.SLICES,
     ) -> None:
         """Lock the folder; raises CollectionBusyError, EncoderMismatchError or CollectionError.
 
         A collection that is there already keeps its name; its encoder must be
-        the same, and its newest state sound. `recipe` says how to build it again.
+        the same, and its newest state sound. `recipe` says how to build it again,
+        `slices` how many stand for a volume. `seen_as` is how pictures must be
+        made ready for the encoder: as those that are there, where there are some.
         """
         self.path = Path(path)
         # Where an encoder ran is no property of the vectors it made.
         self._card = dataclasses.replace(card, device="")
         self._name, self._sources, self._recipe = name, tuple(sources), recipe
+        self._tag_weight = views.TAG_WEIGHT
+        self.seen_as = views.recipe_for(card, slices)
         self.notices: list[str] = []
         self._old: Collection | None = None
         self._builder: building.SegmentBuilder | None = None
@@ -82,6 +87,8 @@ class CollectionWriter:
         if (self.path / manifest.NAME).exists():
             self._old = generations.open_current(self.path)
             self._check_fits(self._old.manifest)
+            # A case with tags would else stand before all cases that were written without.
+            self._tag_weight = self._old.manifest.tag_weight
         self._recover(resume)
         self._builder = self._taken_up()
         self.resumed = self._builder.cases
@@ -92,11 +99,13 @@ class CollectionWriter:
 
     def _check_fits(self, old: Manifest) -> None:
         base.check_fits(old.encoder, self._card)
-        if old.views != views.VIEWS:
+        try:
+            self.seen_as = views.Recipe.read(old.views)
+        except ValueError:
             raise errors.CollectionError(
-                f"The collection {self.path} renders volumes by {old.views}, this program by "
-                f"{views.VIEWS}: build it again."
-            )
+                f"The collection {self.path} prepares pictures by {old.views!r}, which this "
+                "program does not know: build it again."
+            ) from None
 
     def _recover(self, resume: bool) -> None:
         """Put away what an earlier writer left behind when it was killed."""
@@ -119,11 +128,14 @@ class CollectionWriter:
     def _taken_up(self) -> building.SegmentBuilder:
         """Return a builder at the last checkpoint; a damaged checkpoint is dropped."""
         try:
-            return building.SegmentBuilder(self._building, self._card.dimension)
+            return self._new_builder()
         except errors.CollectionDamagedError:
             shutil.rmtree(self._building)
             self.notices.append("The checkpoint was damaged: what it held is read again.")
-            return building.SegmentBuilder(self._building, self._card.dimension)
+            return self._new_builder()
+
+    def _new_builder(self) -> building.SegmentBuilder:
+        return building.SegmentBuilder(self._building, self._card.dimension, self._tag_weight)
 
     def holds(self, case_id: str) -> bool:
         """Tell whether the collection, or what was added so far, has this case."""
@@ -137,17 +149,21 @@ class CollectionWriter:
         image_vectors: np.ndarray | None,
         text_vector: np.ndarray | None,
         thumbnails: Sequence[bytes] = (),
+        *,
+        tag_vector: np.ndarray | None = None,
     ) -> None:
         """Add a case with one unit vector for each of its images (or None) and one for its text.
 
         `thumbnails` are JPEG or PNG bytes for the images in order, b"" for
-        none. Raises ValueError for parts that do not fit, among them a case
-        that is there already, CollectionError when the disk refuses.
+        none; `tag_vector` is that of its tags as words. Raises ValueError for
+        parts that do not fit, among them a case that is there already,
+        CollectionError when the disk refuses.
         """
         if self._old is not None and self._old.place(case.case_id) is not None:
             raise ValueError(f"the case {case.case_id} is in the collection already")
         with self._told():
-            self._open_builder().add(case, image_vectors, text_vector, thumbnails)
+            builder = self._open_builder()
+            builder.add(case, image_vectors, text_vector, thumbnails, tag_vector)
             if time.monotonic() - self._checkpointed > _CHECKPOINT_S:
                 self.checkpoint()
 
@@ -187,12 +203,14 @@ class CollectionWriter:
             generation=generation,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             encoder=self._card,
-            views=views.VIEWS,
+            views=self.seen_as.text,
             segments=(*entries, *added),
             words=self._write_words(old, generation, added),
             sources=tuple(dict.fromkeys((*(old.sources if old else ()), *self._sources))),
             tool=f"medsearch-desktop {medsearch_desktop.__version__}",
             recipe=old.recipe.joined(self._recipe) if old else self._recipe,
+            tag_weight=self._tag_weight,
+            pooling=views.POOLING,
         )
         for entry in added:
             target = self.path / entry.folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import sys
@@ -16,7 +17,8 @@ from typing import Any
 from medsearch_desktop import errors
 from medsearch_desktop.engine.encoders import base
 
-FORMAT = 1
+# 2 added the vectors of whole cases (pooled, joined) and the weight of tags; 1 is read as it is.
+FORMAT = 2
 NAME = "manifest.json"
 # A manifest lists some ten files a segment: one of 100 segments has 200 kB. More is no manifest.
 MOST_BYTES = 4 << 20
@@ -51,7 +53,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class SegmentEntry:
-    """One immutable segment: what it holds, and its files below segments/NNNN/."""
+    """One immutable segment: what it holds, and its files below segments/NNNN/.
+
+    Pooled and joined vectors are made of the others: see `segments.SETS`.
+    """
 
     number: int
     cases: int
@@ -59,11 +64,23 @@ class SegmentEntry:
     image_vectors: int
     text_vectors: int
     files: tuple[FileEntry, ...]
+    pooled_vectors: int = 0
+    joined_vectors: int = 0
 
     def __post_init__(self) -> None:
-        counts = (self.cases, self.images, self.image_vectors, self.text_vectors)
+        counts = (self.cases, self.images, *self.vectors.values())
         if not 1 <= self.number < 1 << 31 or min(counts) < 0 or max(counts) > _MOST_ROWS:
             raise ValueError(f"not a segment: {self.number} with {counts}")
+
+    @property
+    def vectors(self) -> dict[str, int]:
+        """Return how many vectors each set of the segment holds."""
+        return {
+            "images": self.image_vectors,
+            "texts": self.text_vectors,
+            "pooled": self.pooled_vectors,
+            "joined": self.joined_vectors,
+        }
 
     @property
     def folder(self) -> str:
@@ -117,17 +134,27 @@ UNKNOWN = Recipe()
 
 @dataclass(frozen=True)
 class Counts:
-    """What a whole collection holds; `dead` cases are deleted but not yet merged away."""
+    """What a whole collection holds; `dead` cases are deleted but not yet merged away.
+
+    `vectors` are those of images and texts; `pooled` and `joined` are made of them.
+    """
 
     cases: int
     images: int
     vectors: int
     dead: int = 0
+    pooled: int = 0
+    joined: int = 0
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One generation of a collection. `created` is ISO 8601 in UTC."""
+    """One generation of a collection. `created` is ISO 8601 in UTC.
+
+    `tag_weight` is what the vector of a case's tags counted in its joined
+    vector; 0 where the collection keeps none. `pooling` is how the vectors of
+    a case's images became one: views.POOLING, "" where none were pooled.
+    """
 
     name: str
     generation: int
@@ -139,6 +166,8 @@ class Manifest:
     sources: tuple[str, ...] = ()
     tool: str = ""
     recipe: Recipe = UNKNOWN
+    tag_weight: float = 0.0
+    pooling: str = ""
     format: int = FORMAT
 
     def __post_init__(self) -> None:
@@ -146,6 +175,8 @@ class Manifest:
             raise ValueError(f"generation {self.generation}, {self.encoder.dimension} numbers")
         if self.counts.vectors > _MOST_ROWS:
             raise ValueError(f"{self.counts.vectors} vectors")
+        if not 0 <= self.tag_weight < math.inf:
+            raise ValueError(f"tags weigh {self.tag_weight}")
 
     @property
     def counts(self) -> Counts:
@@ -154,6 +185,8 @@ class Manifest:
             cases=sum(s.cases for s in self.segments),
             images=sum(s.images for s in self.segments),
             vectors=sum(s.image_vectors + s.text_vectors for s in self.segments),
+            pooled=sum(s.pooled_vectors for s in self.segments),
+            joined=sum(s.joined_vectors for s in self.segments),
         )
 
     @property
@@ -189,7 +222,7 @@ def _check_itself(text: str, plain: dict[str, Any]) -> None:
         bare = text[: found.start(1)] + text[found.end(1) :]
         if hashlib.sha256(bare.encode()).hexdigest() != found[1]:
             raise ValueError("it differs from its own checksum")
-    elif set(plain) - _KEYS and plain["format"] == FORMAT:
+    elif set(plain) - _KEYS and plain["format"] in range(FORMAT + 1):
         raise ValueError("it has lost its own checksum")
 
 
@@ -228,6 +261,8 @@ def parse(text: str, where: str) -> Manifest:
             sources=tuple(str(source) for source in plain["sources"]),
             tool=str(plain["tool"]),
             recipe=_recipe(plain.get("recipe", {})),
+            tag_weight=float(plain.get("tag_weight", 0.0)),
+            pooling=str(plain.get("pooling", "")),
         )
     except errors.CollectionError:
         raise

@@ -5,19 +5,35 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from medsearch_desktop import cases
 from medsearch_desktop.engine import manifest, records, vectors
 
+Among = Literal["images", "texts", "pooled", "joined"]
+
 THUMBS = "thumbs.bin"
-_VECTOR_FILES = ("images.faiss", "images.rows.npy", "texts.faiss", "texts.rows.npy")
+# The sets of vectors, and how many numbers say whose a row is: its case, and the image of an
+# image's. Pooled rows are the middle of the images of a case that has several, joined rows the
+# middle (or the one image) with the case's tags added as words.
+SETS: dict[Among, int] = {"images": 2, "texts": 1, "pooled": 1, "joined": 1}
+_VECTOR_FILES = tuple(f"{name}{end}" for name in SETS for end in (".faiss", ".rows.npy"))
 # Without these a segment can still be read: by words, or without its pictures.
 SPARED = frozenset((THUMBS, *_VECTOR_FILES))
 # No case, with the texts of all its images, is near so long.
 MOST_BODY_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class VectorSet:
+    """The vectors of one set; row k is of case `owners[k, 0]`. `index` is None where none are."""
+
+    index: vectors.VectorIndex | None
+    owners: np.ndarray
 
 
 class Segment:
@@ -41,12 +57,12 @@ class Segment:
         self._thumbs = "" if THUMBS in left_out else str(folder / THUMBS)
         self.facets = _array(folder / "facets.npy", (entry.cases, len(records.FIELDS)))
         self.labels = _array(folder / "labels.npy", (None, 2))
-        counts = [entry.image_vectors, entry.text_vectors]
-        for number, name in enumerate(("images", "texts")):
-            if left_out & {f"{name}.faiss", f"{name}.rows.npy"}:
-                counts[number] = -1
-        self.images, self.image_rows = _vectors(folder, "images", counts[0], dimension, 2)
-        self.texts, self.text_rows = _vectors(folder, "texts", counts[1], dimension, 1)
+        self.sets: dict[Among, VectorSet] = {}
+        for name in SETS:
+            is_left_out = bool(left_out & {f"{name}.faiss", f"{name}.rows.npy"})
+            count = 0 if is_left_out else entry.vectors[name]
+            self.sets[name] = _vectors(folder, name, count, dimension)
+        self._not_in: dict[Among, np.ndarray | None] = {}
         self._database = opened(folder / "cases.db")
         try:
             self._read_vocabulary()
@@ -69,7 +85,8 @@ class Segment:
         if len(self.labels):
             most = np.array([self.count, len(self.vocabulary[records.LABEL])])
             fits = fits and bool((self.labels < most).all())
-        for rows in (self.image_rows[:, 0], self.text_rows[:, 0]):
+        for found in self.sets.values():
+            rows = found.owners[:, 0]
             if len(rows):
                 fits = fits and int(rows[-1]) < self.count and bool((rows[1:] >= rows[:-1]).all())
         if not fits:
@@ -104,19 +121,48 @@ class Segment:
             return kept
         return np.isin(self.facets[:, records.FIELDS.index(field)], codes)
 
-    def vectors_of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the image vectors (n, d) and the text vectors (m, d) of the case at `row`."""
-        return (
-            self._rows_of(self.images, self.image_rows, row),
-            self._rows_of(self.texts, self.text_rows, row),
-        )
+    def searched(self, among: Among) -> list[tuple[VectorSet, np.ndarray | None]]:
+        """Return the sets in which every case is found by `among`, each with the rows that count.
 
-    def _rows_of(self, index: vectors.VectorIndex | None, rows: np.ndarray, row: int) -> np.ndarray:
-        # Rows are written case by case, so those of one case stand together.
-        first, last = np.searchsorted(rows[:, 0], np.array([row, row + 1], np.uint32))
-        if index is None or first == last:
+        A case without a pooled or joined vector is found by those of its
+        images. The rows are bool (rows of the set,), None where all count.
+        """
+        found: list[tuple[VectorSet, np.ndarray | None]] = [(self.sets[among], None)]
+        if among in ("pooled", "joined"):
+            owners = self.sets[among].owners
+            if not len(owners):
+                return [(self.sets["images"], None)]
+            if among not in self._not_in:
+                has = np.zeros(self.count, dtype=bool)
+                has[owners[:, 0]] = True
+                rest = ~has[self.sets["images"].owners[:, 0]]
+                self._not_in[among] = rest if rest.any() else None
+            if (others := self._not_in[among]) is not None:
+                found.append((self.sets["images"], others))
+        return found
+
+    def vectors_of(self, row: int, among: Among) -> np.ndarray:
+        """Return the vectors (n, d) by which the case at `row` is found among a set."""
+        rows, counts = self.own_rows(np.array([row]), among)
+        if not counts[0] and among in ("pooled", "joined"):
+            rows, counts = self.own_rows(np.array([row]), "images")
+            among = "images"
+        index = self.sets[among].index
+        if index is None or not counts[0]:
             return np.empty((0, self._dimension), np.float32)
-        return index.vectors(np.arange(first, last))
+        return index.vectors(rows)
+
+    def own_rows(self, cases_rows: np.ndarray, among: Among) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of some cases in a set, one case after the other, and how many each has.
+
+        Rows are written case by case, so those of one case stand together.
+        """
+        owners = self.sets[among].owners[:, 0]
+        first = np.searchsorted(owners, cases_rows.astype(np.uint32), "left")
+        last = np.searchsorted(owners, cases_rows.astype(np.uint32), "right")
+        counts = last - first
+        starts = np.repeat(first - np.cumsum(counts) + counts, counts)
+        return starts + np.arange(counts.sum()), counts
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -151,12 +197,9 @@ def _array(path: Path, shape: tuple[int | None, int]) -> np.ndarray:
     return array
 
 
-def _vectors(
-    folder: Path, name: str, count: int, dimension: int, width: int
-) -> tuple[vectors.VectorIndex | None, np.ndarray]:
-    if count < 0:
-        return None, np.empty((0, width), np.uint32)
-    rows = _array(folder / f"{name}.rows.npy", (count, width))
+def _vectors(folder: Path, name: Among, count: int, dimension: int) -> VectorSet:
+    """Return a set of `count` vectors; where there are none, its files are not looked at."""
     if count == 0:
-        return None, rows
-    return vectors.VectorIndex.open(folder / f"{name}.faiss", count, dimension), rows
+        return VectorSet(None, np.empty((0, SETS[name]), np.uint32))
+    rows = _array(folder / f"{name}.rows.npy", (count, SETS[name]))
+    return VectorSet(vectors.VectorIndex.open(folder / f"{name}.faiss", count, dimension), rows)

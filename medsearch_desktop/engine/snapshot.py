@@ -8,19 +8,21 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from medsearch_desktop import cases, errors, queries
 from medsearch_desktop.engine import manifest, records, segments, words
 
-Among = Literal["images", "texts"]
+Among = segments.Among
+# What an encoder made of images and texts; the other sets are made of these.
+_ENCODED: tuple[Among, ...] = ("images", "texts")
 
 FILTER_FIELDS = (*records.FIELDS, records.LABEL)
 # A search that must look behind a tie, or at cases of many images, stops growing here.
 _MOST_ROWS = 16_384
 ROW_BITS = 32
+_ROWS = (1 << ROW_BITS) - 1
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class Near:
-    """A case found by vectors: its best cosine, and (image number, cosine) of its best images."""
+    """A case found by vectors: its score, and (image number, cosine) of its best images.
+
+    The score is the best cosine, or that of late interaction.
+    """
 
     place: int
     score: float
@@ -43,7 +48,10 @@ class Near:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """Vector rows found: scores, places of their cases, image numbers; not looked at: `bound`."""
+    """Vector rows found: scores, places of their cases, image numbers; not looked at: `bound`.
+
+    The number is -1 where a row is of no single image.
+    """
 
     scores: np.ndarray
     places: np.ndarray
@@ -66,7 +74,10 @@ class _Rows:
             strict=True,
         ):
             found[place].setdefault(number, score)
-        return [Near(p, next(iter(i.values())), tuple(i.items())) for p, i in found.items()]
+        return [
+            Near(p, next(iter(i.values())), tuple((n, s) for n, s in i.items() if n >= 0))
+            for p, i in found.items()
+        ]
 
 
 class Collection:
@@ -110,8 +121,14 @@ class Collection:
 
     @property
     def has_vectors(self) -> bool:
-        """Tell whether anything in it can be found by vectors."""
-        return any(s.images is not None or s.texts is not None for s in self._segments.values())
+        """Tell whether anything in it can be found by the vectors of its images or texts."""
+        every = (s.sets[name] for s in self._segments.values() for name in _ENCODED)
+        return any(found.index is not None for found in every)
+
+    @property
+    def has_joined(self) -> bool:
+        """Tell whether it holds vectors of cases joined with those of their tags."""
+        return any(s.sets["joined"].index is not None for s in self._segments.values())
 
     def kept(self, filters: Sequence[queries.Filter]) -> Kept | None:
         """Return the cases that pass all `filters`, None when there are no filters.
@@ -149,7 +166,8 @@ class Collection:
     ) -> list[Near]:
         """Return at most `depth` cases by their best cosine to any of `vectors` (q, d).
 
-        Exact, over the kept cases only. Equal cosines are ordered by place.
+        Exact, over the kept cases only. Equal cosines are ordered by place. A
+        case that lacks a pooled or joined vector is found by its images.
         """
         rows = depth
         while True:
@@ -165,19 +183,22 @@ class Collection:
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         bound, is_all = -np.inf, True
         for position, segment in enumerate(self._segments.values()):
-            index, owners = segment.images, segment.image_rows
-            if among == "texts":
-                index, owners = segment.texts, segment.text_rows
-            if index is None:
-                continue
-            mask = None if kept is None else kept.rows[position][owners[:, 0]]
-            scores, found = index.near(vectors, rows, mask)
-            if scores.shape[1] < (index.count if mask is None else int(mask.sum())):
-                is_all = False
-                bound = max(bound, float(scores[:, -1].max()))
-            of_rows = owners[found.ravel()]
-            places = (segment.number << ROW_BITS) + of_rows[:, 0].astype(np.int64)
-            parts.append((scores.ravel(), places, of_rows[:, -1]))
+            for searched, mask in segment.searched(among):
+                index, owners = searched.index, searched.owners
+                if index is None:
+                    continue
+                if kept is not None:
+                    passes = kept.rows[position][owners[:, 0]]
+                    mask = passes if mask is None else mask & passes
+                scores, found = index.near(vectors, rows, mask)
+                if scores.shape[1] < (index.count if mask is None else int(mask.sum())):
+                    is_all = False
+                    bound = max(bound, float(scores[:, -1].max()))
+                of_rows = owners[found.ravel()].astype(np.int64)
+                places = (segment.number << ROW_BITS) + of_rows[:, 0]
+                is_image = owners.shape[1] == 2
+                numbers = of_rows[:, 1] if is_image else np.full(len(of_rows), -1)
+                parts.append((scores.ravel(), places, numbers))
         if not parts:
             return _Rows(np.empty(0), np.empty(0, np.int64), np.empty(0), bound, True)
         scores, places, numbers = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -205,15 +226,48 @@ class Collection:
 
     def vectors_of(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the image vectors (n, d) and text vectors (m, d) of a case; n or m may be 0."""
+        return self.rows_of(place, "images"), self.rows_of(place, "texts")
+
+    def rows_of(self, place: int, among: Among) -> np.ndarray:
+        """Return the vectors (n, d) by which `near` finds a case, n may be 0."""
         segment, row = self._at(place)
-        return segment.vectors_of(row)
+        return segment.vectors_of(row, among)
+
+    def late(self, vectors: np.ndarray, places: Sequence[int]) -> list[Near]:
+        """Return some cases by late interaction with `vectors` (q, d), the best first.
+
+        The score is the mean, over the q vectors, of the best cosine among the
+        images of the case; cases without image vectors are left out. Source:
+        Khattab and Zaharia, "ColBERT: Efficient and Effective Passage Search
+        via Contextualized Late Interaction over BERT", SIGIR 2020, section 3.3.
+        """
+        found: list[Near] = []
+        all_places = np.asarray(places, dtype=np.int64)
+        for segment in self._segments.values():
+            index = segment.sets["images"].index
+            mine = all_places[all_places >> ROW_BITS == segment.number]
+            rows, counts = segment.own_rows(mine & _ROWS, "images")
+            if index is None or not len(rows):
+                continue
+            cosines = np.asarray(vectors, np.float32) @ index.vectors(rows).T
+            numbers = segment.sets["images"].owners[rows, 1]
+            ends = np.cumsum(counts)
+            for place, first, last in zip(mine.tolist(), ends - counts, ends, strict=True):
+                if first == last:
+                    continue
+                own = cosines[:, first:last]
+                best = dict(
+                    zip(numbers[first:last].tolist(), own.max(axis=0).tolist(), strict=True)
+                )
+                found.append(Near(place, float(own.max(axis=1).mean()), tuple(best.items())))
+        return sorted(found, key=lambda near: (-near.score, near.place))
 
     def facet_counts(self, places: Sequence[int]) -> dict[str, Counter[str]]:
         """Count the values of each facet, and the labels, over some cases."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in FILTER_FIELDS}
         all_places = np.asarray(places, dtype=np.int64)
         for segment in self._segments.values():
-            rows = all_places[all_places >> ROW_BITS == segment.number] & 0xFFFFFFFF
+            rows = all_places[all_places >> ROW_BITS == segment.number] & _ROWS
             for column, name in enumerate(records.FIELDS):
                 _count(counts[name], segment.facets[rows, column], segment.vocabulary[name])
             is_asked = np.zeros(segment.count, dtype=bool)
@@ -249,7 +303,7 @@ class Collection:
             raise errors.CollectionDamagedError(str(self.path), reason) from None
 
     def _at(self, place: int) -> tuple[segments.Segment, int]:
-        return self._segments[place >> ROW_BITS], place & 0xFFFFFFFF
+        return self._segments[place >> ROW_BITS], place & _ROWS
 
 
 def _count(counter: Counter[str], codes: np.ndarray, names: list[str]) -> None:

@@ -95,6 +95,19 @@ class VectorIndex:
         return found
 
 
+def effective_dimension(rows: np.ndarray) -> float:
+    """Return over how many directions vectors (n, d) spread: 1 for one line, d for all alike.
+
+    The participation ratio of the eigenvalues of their covariance, (sum of l)^2 / sum of l^2;
+    0 where the vectors do not differ.
+    """
+    apart = rows - rows.mean(axis=0)
+    # Both sums without the eigenvalues: the trace, and the squares of all entries.
+    covariance = (apart.T @ apart).astype(np.float64)
+    squares = float((covariance**2).sum())
+    return float(np.trace(covariance) ** 2 / squares) if squares > 0 else 0.0
+
+
 def _is_ours(path: Path, count: int, dimension: int) -> bool:
     """Tell whether a file is as long and begins as it must, before FAISS believes its numbers."""
     import faiss

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,16 @@ PRESETS: tuple[study.Window, ...] = (
     study.Window(35, 35, "Stroke"),
     study.Window(300, 600, "Vessels"),
 )
+
+# Values of a CT that does not call itself one (a NIfTI file names no modality): its air lies
+# here, its padding and metal within the outer limits, and some of it is soft tissue. MR and PET
+# have no values near -1000.
+_AIR_HU, _TISSUE_HU, _ANY_HU = (-1100.0, -900.0), (-200.0, 300.0), (-8192.0, 32767.0)
+_LEAST_AIR, _LEAST_TISSUE = 0.01, 0.02
+# Every so many rows and columns tell what values a plane holds.
+_LOOK_STEP = 8
+# One window for a grey picture, or three for the channels of a CT.
+Windows = study.Window | tuple[study.Window, study.Window, study.Window]
 
 # What lies outside these percentiles is noise or metal and would flatten the rest.
 _LOW, _HIGH = 1.0, 99.0
@@ -56,16 +67,29 @@ def lut(series: study.Series, slice_index: int, window: study.Window) -> np.ndar
     dtype = np.dtype(series.dtype)
     if dtype.kind not in "iu" or dtype.itemsize > 2:
         raise ValueError(f"no table for stored values of type {series.dtype}")
+    slope, intercept = series.slope[slice_index], series.intercept[slice_index]
+    scale = series.modality_table or (slope, intercept)
+    return _lut(series.dtype, scale, window, series.is_inverted)
+
+
+@functools.lru_cache(maxsize=8)
+def _lut(
+    name: str,
+    scale: study.ModalityTable | tuple[float, float],
+    window: study.Window,
+    inverted: bool,
+) -> np.ndarray:
+    dtype = np.dtype(name)
     wide = np.arange(65536, dtype=np.uint16)
     stored = (wide if dtype.itemsize == 2 else wide.astype(np.uint8)).view(dtype)
-    table = series.modality_table
-    if table is not None:
-        places = np.clip(stored.astype(np.int64) - table.first, 0, len(table.values) - 1)
-        values = np.asarray(table.values, np.float64)[places]
+    if isinstance(scale, study.ModalityTable):
+        places = np.clip(stored.astype(np.int64) - scale.first, 0, len(scale.values) - 1)
+        values = np.asarray(scale.values, np.float64)[places]
     else:
-        slope, intercept = series.slope[slice_index], series.intercept[slice_index]
-        values = stored.astype(np.float64) * slope + intercept
-    return to_8bit(values, window, series.is_inverted)
+        values = stored.astype(np.float64) * scale[0] + scale[1]
+    table = to_8bit(values, window, inverted)
+    table.setflags(write=False)
+    return table
 
 
 def default_window(source: volume.Volume | study.Series, plane: int = 0) -> study.Window:
@@ -95,6 +119,65 @@ def own_window(series: study.Series) -> study.Window | None:
     if series.windows:
         return series.windows[0]
     return PRESETS[0] if series.modality == "CT" and series.samples == 1 else None
+
+
+def looks_like_hounsfield(values: np.ndarray) -> bool:
+    """Say whether modality values (rows, columns) are those of a CT slice with air in it."""
+    seen = np.asarray(values)[::_LOOK_STEP, ::_LOOK_STEP]
+    if not seen.size or not np.isfinite(seen).all():
+        return False
+    if seen.min() < _ANY_HU[0] or seen.max() > _ANY_HU[1]:
+        return False
+    air = np.count_nonzero((seen >= _AIR_HU[0]) & (seen <= _AIR_HU[1]))
+    tissue = np.count_nonzero((seen >= _TISSUE_HU[0]) & (seen <= _TISSUE_HU[1]))
+    return bool(air >= _LEAST_AIR * seen.size and tissue >= _LEAST_TISSUE * seen.size)
+
+
+def picture_window(series: study.Series, values: np.ndarray) -> study.Window:
+    """Return the window for a picture of one plane whose modality values are given.
+
+    The file's own, soft tissue for CT and for what has its values, else the
+    1st to 99th percentile.
+    """
+    if (own := own_window(series)) is not None:
+        return own
+    if has_hounsfield(series, values):
+        return PRESETS[0]
+    return percentile_window(values)
+
+
+def has_hounsfield(series: study.Series, values: np.ndarray) -> bool:
+    """Say whether the modality values of a plane are HU: by the file's word, else by their look."""
+    if series.samples == 3 or series.is_inverted:
+        return False
+    if series.units or series.modality not in ("", "CT"):
+        return series.units == "HU" and series.modality == "CT"
+    return looks_like_hounsfield(values)
+
+
+def picture(
+    series: study.Series, index: int, plane: np.ndarray, window: Windows | None = None
+) -> np.ndarray:
+    """Return the stored values of slice `index`, (rows, columns), as uint8 (rows, columns, 3).
+
+    All channels show it through `window`, or through its own
+    (`picture_window`). Three windows become the three channels where the
+    values are HU, and are passed over where they are not.
+    """
+    chosen = window if isinstance(window, study.Window) else own_window(series)
+    if chosen is None or isinstance(window, tuple):
+        values = volume.modality_values(series, index, plane)
+        if isinstance(window, tuple) and has_hounsfield(series, values):
+            return np.stack([_grey(series, index, plane, each) for each in window], axis=2)
+        chosen = picture_window(series, values)
+    return np.repeat(_grey(series, index, plane, chosen)[:, :, None], 3, axis=2)
+
+
+def _grey(series: study.Series, index: int, plane: np.ndarray, window: study.Window) -> np.ndarray:
+    if plane.dtype.kind not in "iu" or plane.dtype.itemsize > 2:
+        return to_8bit(volume.modality_values(series, index, plane), window, series.is_inverted)
+    # A table is made once for all slices of a series, and reading it is five times faster.
+    return lut(series, index, window).take(plane.view(f"u{plane.dtype.itemsize}"))
 
 
 def between(low: float, high: float) -> study.Window:

@@ -13,6 +13,7 @@ import numpy as np
 
 from medsearch_desktop import cases, errors
 from medsearch_desktop.imaging import (
+    display,
     finding,
     limits,
     loading,
@@ -146,10 +147,12 @@ class Readers:
         self,
         ref: cases.ImageRef,
         *,
-        window: study.Window | None = None,
+        window: display.Windows | None = None,
         max_side: int | None = None,
     ) -> np.ndarray:
         """Return uint8 (rows, columns, 3) of one image at its own window, or at `window`.
+
+        Three windows are the channels of a CT and are passed over elsewhere.
 
         A picture file, a DICOM frame, a NIfTI slice (upright), or an array of
         a .npz; with `max_side` reduced to that length. Raises UnreadableFileError.

@@ -25,7 +25,6 @@ from medsearch_desktop.imaging import (
     sniffing,
     stacks,
     study,
-    volume,
 )
 
 _LARGEST_ARRAY_BYTES = 1 << 30
@@ -124,13 +123,14 @@ def planes(series: study.Series, order: Iterable[int]) -> Iterator[tuple[int, np
 
 
 def picture(
-    ref: cases.ImageRef, window: study.Window | None = None, max_side: int | None = None
+    ref: cases.ImageRef, window: display.Windows | None = None, max_side: int | None = None
 ) -> np.ndarray:
     """Return uint8 (rows, columns, 3) of one image at its own or the given window.
 
-    NIfTI slices are turned upright (display.upright); pictures and DICOM
-    stand as stored. `region` is cut out; with `max_side` the result is
-    reduced so that its longer side is no longer than that.
+    Three windows are the channels of a CT (display.picture). NIfTI slices are
+    turned upright (display.upright); pictures and DICOM stand as stored.
+    `region` is cut out; with `max_side` the result is reduced so that its
+    longer side is no longer than that.
     """
     is_array = ".npz#" in ref.path.lower() and not Path(ref.path).exists()
     shown = _array(ref.path) if is_array else _shown(ref, window)
@@ -148,19 +148,14 @@ def picture(
     return np.ascontiguousarray(shown)
 
 
-def _shown(ref: cases.ImageRef, window: study.Window | None) -> np.ndarray:
+def _shown(ref: cases.ImageRef, window: display.Windows | None) -> np.ndarray:
     kind = sniffing.kind(ref.path)
     series = _one_slice(ref, kind)
     if kind == "nifti":
         plane = _kept_file(ref.path).frame(ref.frame)
     else:
         (_, plane), *_ = planes(series, [0])
-    if series.samples == 3:
-        shown = plane
-    else:
-        values = volume.modality_values(series, 0, plane)
-        chosen = window or display.own_window(series) or display.percentile_window(values)
-        shown = display.to_8bit(values, chosen, series.is_inverted)
+    shown = plane if series.samples == 3 else display.picture(series, 0, plane, window)
     return display.upright(series.affine).apply(shown) if kind == "nifti" else shown
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 # search path in order, so that no file of the user's folder is ever imported.
 if TYPE_CHECKING:
     from medsearch_desktop import cases
-    from medsearch_desktop.imaging import study
+    from medsearch_desktop.imaging import display, study
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Picture:
     """Render one image as uint8 (rows, columns, 3)."""
 
     ref: cases.ImageRef
-    window: study.Window | None
+    window: display.Windows | None
     max_side: int | None
 
 

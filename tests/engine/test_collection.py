@@ -17,7 +17,7 @@ import toy_collection
 import toy_encoder
 
 from medsearch_desktop import cases, errors, queries
-from medsearch_desktop.engine import collection, manifest
+from medsearch_desktop.engine import collection, manifest, views
 
 
 @pytest.fixture
@@ -70,9 +70,12 @@ def test_that_every_field_of_a_case_comes_back(tmp_path: Path) -> None:
 
 def test_that_the_manifest_says_what_is_inside(written: Path) -> None:
     plain = json.loads((written / "manifest.json").read_text())
-    assert plain["format"] == 1
+    assert plain["format"] == 2
     assert plain["generation"] == 1
-    assert plain["counts"] == {"cases": 40, "images": 40, "vectors": 80, "dead": 0}
+    counts = {"cases": 40, "images": 40, "vectors": 80, "dead": 0, "pooled": 0, "joined": 40}
+    assert plain["counts"] == counts
+    assert plain["tag_weight"] == views.TAG_WEIGHT
+    assert plain["pooling"] == views.POOLING
     assert plain["encoder"]["dimension"] == 16
     assert plain["sources"] == ["toys"]
     listed = {entry["path"] for entry in plain["segments"][0]["files"] + plain["words"]}
@@ -219,7 +222,7 @@ def test_that_an_interrupted_build_resumes_at_its_checkpoint(tmp_path: Path) -> 
     assert collection.verify(tmp_path / "c") == []
     found, wanted = all_cases(tmp_path / "c"), all_cases(tmp_path / "whole")
     assert [case.case_id for case in found] == [case.case_id for case in wanted]
-    for name in ("images.faiss", "texts.faiss", "thumbs.bin", "facets.npy"):
+    for name in ("images.faiss", "texts.faiss", "joined.faiss", "thumbs.bin", "facets.npy"):
         part = f"segments/0001/{name}"
         assert (tmp_path / "c" / part).read_bytes() == (tmp_path / "whole" / part).read_bytes()
 
@@ -297,8 +300,8 @@ def test_that_a_manifest_that_makes_no_sense_is_damaged(written: Path, change: d
 def test_that_a_newer_format_is_refused_with_a_sentence(written: Path) -> None:
     plain = json.loads((written / "manifest.json").read_text())
     del plain["sha256"]
-    (written / "manifest.json").write_text(json.dumps(plain | {"format": 2}))
-    with pytest.raises(errors.CollectionError, match="has format 2"):
+    (written / "manifest.json").write_text(json.dumps(plain | {"format": 3}))
+    with pytest.raises(errors.CollectionError, match="has format 3"):
         collection.open_collection(written)
 
 

@@ -67,7 +67,7 @@ def names(numbers: range) -> list[str]:
 def commit_more(path: Path, *, resume: bool = False) -> None:
     card = toy_encoder.ToyEncoder().card
     with collection.CollectionWriter(path, name="Toys", card=card, resume=resume) as writer:
-        toy_collection.add(writer, range(10 + writer.resumed, 15))
+        toy_collection.add_studies(writer, range(10 + writer.resumed, 15))
         writer.commit()
 
 
@@ -168,6 +168,7 @@ class Collections(RuleBasedStateMachine):
         self.committed: list[int] = []
         self.checkpointed: list[int] = []
         self.added: list[int] = []
+        self.studies: set[int] = set()
         self.next = 0
         self.writer: collection.CollectionWriter | None = None
 
@@ -183,10 +184,14 @@ class Collections(RuleBasedStateMachine):
         assert self.writer.resumed == len(self.added)
 
     @precondition(lambda self: self.writer is not None)
-    @rule(count=st.integers(1, 3))
-    def add(self, count: int) -> None:
+    @rule(count=st.integers(1, 3), are_studies=st.booleans())
+    def add(self, count: int, are_studies: bool) -> None:
         numbers = range(self.next, self.next + count)
-        toy_collection.add(self.writer, numbers)
+        if are_studies:
+            toy_collection.add_studies(self.writer, numbers)
+            self.studies.update(numbers)
+        else:
+            toy_collection.add(self.writer, numbers)
         self.next += count
         self.added += numbers
 
@@ -241,6 +246,10 @@ class Collections(RuleBasedStateMachine):
     @invariant()
     def readers_see_what_was_committed(self) -> None:
         assert self._found() == names(self.committed)
+        if self.committed:
+            counts = manifest.read(self.folder).counts
+            assert counts.pooled == len(self.studies.intersection(self.committed))
+            assert counts.joined == counts.cases
 
     def teardown(self) -> None:
         if self.writer is not None:

@@ -14,7 +14,7 @@ import toy_collection
 import toy_encoder
 
 from medsearch_desktop import errors, queries
-from medsearch_desktop.engine import collection, damage, disk, manifest, search
+from medsearch_desktop.engine import collection, damage, disk, manifest, search, segments
 from medsearch_desktop.imaging import isolated
 
 SEED = 7
@@ -192,12 +192,18 @@ def test_that_large_files_are_left_for_later_and_what_is_found_then_is_worked_ar
 def begun(folder: Path) -> None:
     card = toy_encoder.ToyEncoder().card
     with collection.CollectionWriter(folder, name="c", card=card) as writer:
-        toy_collection.add(writer, range(10))
+        toy_collection.add(writer, range(5))
+        toy_collection.add_studies(writer, range(5, 10))
         writer.checkpoint()
 
 
 @pytest.mark.parametrize(
-    "file", ["images.f16", "images.rows", "texts.f16", "texts.rows", "thumbs.bin", "cases.db"]
+    "file",
+    [
+        *(f"{name}{end}" for name in segments.SETS for end in (".f16", ".rows")),
+        "thumbs.bin",
+        "cases.db",
+    ],
 )
 def test_that_a_damaged_checkpoint_is_dropped_and_never_published(
     tmp_path: Path, file: str

@@ -63,3 +63,15 @@ def test_that_every_part_is_read_as_it_was_written(tmp_path: Path) -> None:
     recipe = Recipe((Part(("/a",), "dicom", "", 5, 12), Part(("/b", "/c"), "csv", "id=x")))
     written = dataclasses.replace(plain, recipe=recipe)
     assert manifest.parse(written.to_json(), "toys").recipe == recipe
+
+
+def test_that_counts_of_whole_cases_and_the_weight_of_tags_are_read_as_written(
+    tmp_path: Path,
+) -> None:
+    plain = toy_collection.write(tmp_path / "toys", range(3))
+    found = manifest.parse(plain.to_json(), "toys")
+    assert (found.counts, found.tag_weight) == (plain.counts, plain.tag_weight)
+    assert found.segments[0].vectors == {"images": 3, "texts": 3, "pooled": 0, "joined": 3}
+    for weight in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="tags weigh"):
+            dataclasses.replace(plain, tag_weight=weight)

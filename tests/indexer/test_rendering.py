@@ -16,7 +16,7 @@ from PIL import Image
 
 from indexer import rendering, sources
 from medsearch_desktop import cases, queries
-from medsearch_desktop.engine import asking
+from medsearch_desktop.engine import asking, views
 from medsearch_desktop.imaging import isolated
 
 
@@ -64,6 +64,27 @@ def test_that_an_unreadable_image_is_left_out_and_named(
     assert none.path == str(bad)
 
 
+class _Vanishing(isolated.Readers):
+    """Readers of files that are gone once they have been read."""
+
+    def render_picture(self, ref: cases.ImageRef, **how: Any) -> np.ndarray:
+        shown = super().render_picture(ref, **how)
+        Path(ref.path).unlink()
+        return shown
+
+
+def test_that_an_image_that_cannot_be_read_once_more_is_left_out_and_named(tmp_path: Path) -> None:
+    gone, kept = (phantoms.write_ct_series(tmp_path / name, slices=1)[0] for name in "ab")
+    windows = views.Recipe(ct_windows=True)
+    with _Vanishing(1) as readers:
+        (found,) = rendering.prepared(iter([_case("gone", gone)]), readers, 1, windows)
+    assert isinstance(found, sources.Skipped)
+    assert found.path == str(gone)
+    with isolated.Readers(1) as readers:
+        (found,) = rendering.prepared(iter([_case("kept", kept)]), readers, 1, windows)
+    assert isinstance(found, rendering.Prepared)
+
+
 def test_that_slices_of_one_file_equal_those_read_one_by_one(
     tmp_path: Path, readers: isolated.Readers
 ) -> None:
@@ -74,7 +95,8 @@ def test_that_slices_of_one_file_equal_those_read_one_by_one(
     assert isinstance(found, rendering.Prepared)
     assert found.case == case
     for ref, picture in zip(refs, found.pictures, strict=True):
-        np.testing.assert_array_equal(picture, readers.render_picture(ref))
+        seen = views.image(ref, readers).encoded(views.Recipe())
+        np.testing.assert_array_equal(picture, seen)
 
 
 def test_that_a_thumbnail_keeps_its_shape_and_small_ones_their_size() -> None:
@@ -106,7 +128,7 @@ def test_that_blank_slices_of_a_volume_give_no_vector_to_a_query(
 
     phantoms.write_ct_series(tmp_path / "ct", slices=20, formula=headed)
     encoder = toy_encoder.ToyEncoder()
-    described = types.SimpleNamespace(encoder=encoder.card, name="toy")
+    described = types.SimpleNamespace(encoder=encoder.card, name="toy", views=views.VIEWS)
     collections: Any = [types.SimpleNamespace(manifest=described, notice="")]
     encoders = asking.Encoders(collections, lambda _: encoder, asking.Memory())
     *_, (vectors, done, total) = asking.volume_batches(
