@@ -11,12 +11,13 @@ from typing import Any, NoReturn
 import medsearch_desktop
 from medsearch_desktop import queries
 from medsearch_desktop.engine import views
+from medsearch_desktop.engine.encoders import base
 
-from . import filters, inputs, progress, tables
+from . import filters, inputs, progress, sources, tables
 
 TERMS = ("text", "image", "volume", "like")
 NEGATIVE = ("text", "image", "like")
-_MOST_WORKERS = 8
+_MOST_SHOWN = 50
 
 
 class UsageError(Exception):
@@ -73,6 +74,8 @@ def parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, words)
         command.add_argument("collection", metavar="DIR", type=Path)
+    _reembed(_command(commands, "reembed", "a collection once more, by another encoder"))
+    _compare(_command(commands, "compare", "ask the same of a collection by two encoders"))
     _encoders(commands)
     _command(commands, "check", "the installation: versions, devices, folders, package names")
     _train(_command(commands, "train", "train the compact encoder by a recipe (extra: research)"))
@@ -111,6 +114,12 @@ def _device(command: argparse.ArgumentParser) -> None:
         metavar="auto|cpu|cuda|cuda:N|mps",
         help="where the encoder runs; default: MEDSEARCH_DEVICE, else auto",
     )
+    command.add_argument(
+        "--precision",
+        choices=base.PRECISIONS,
+        default="auto",
+        help="what it computes with; default: the fastest here that passed its test",
+    )
 
 
 def _reading(command: argparse.ArgumentParser) -> None:
@@ -128,25 +137,28 @@ def _reading(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--limit", type=_positive, metavar="N", help="read the first N inputs")
     command.add_argument(
-        "--batch-size",
-        type=_positive,
-        default=32,
-        metavar="N",
-        help="images that are encoded together (default 32)",
-    )
-    command.add_argument(
-        "--workers",
-        type=_workers,
-        default=2,
-        metavar="N",
-        help=f"processes that read files, 1 to {_MOST_WORKERS} (default 2)",
-    )
-    command.add_argument(
         "--slices-per-volume",
         type=_positive,
         default=views.SLICES,
         metavar="N",
         help=f"slices that stand for a volume (default {views.SLICES})",
+    )
+    _working(command)
+
+
+def _working(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--batch-size",
+        type=_positive,
+        metavar="N",
+        help="images that are encoded together (default 32, on a GPU 256)",
+    )
+    command.add_argument(
+        "--workers",
+        type=_workers,
+        default=sources.WORKERS,
+        metavar="N",
+        help=f"processes that read files, 1 to {sources.MOST_WORKERS} (default: one a core)",
     )
     _device(command)
 
@@ -242,24 +254,89 @@ def _search(command: argparse.ArgumentParser) -> None:
     _device(command)
 
 
+def _reembed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("collection", metavar="DIR", type=Path)
+    command.add_argument("--encoder", required=True, metavar="NAME|FOLDER")
+    command.add_argument(
+        "--out", metavar="DIR", type=Path, help="default: beside it, DIR@ENCODER by name"
+    )
+    command.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on where an interrupted run stopped, and take in what the collection got since",
+    )
+    _working(command)
+
+
+def _compare(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "collections", nargs=2, metavar="DIR", type=Path, help="the same cases by two encoders"
+    )
+    command.add_argument(
+        "--queries",
+        default="self",
+        metavar="self|TABLE",
+        help="what is asked: the cases themselves (default), or the rows of a table",
+    )
+    command.add_argument(
+        "--columns", default="", metavar="FIELD=COLUMN,...", help="columns of that table"
+    )
+    command.add_argument(
+        "--report", metavar="FILE.html", type=Path, help="a page with pictures of some questions"
+    )
+    command.add_argument(
+        "--top",
+        type=_shown,
+        default=10,
+        metavar="N",
+        help=f"cases whose overlap is counted, 1 to {_MOST_SHOWN} (default 10)",
+    )
+    _device(command)
+
+
 def _encoders(commands: Any) -> None:
     encoders = commands.add_parser(
-        "encoders", help="what is installed, and does it run here", allow_abbrev=False
+        "encoders", help="what is installed, does it run here, bring in, remove", allow_abbrev=False
     )
-    actions = encoders.add_subparsers(dest="action", required=True, metavar="list|check|import")
+    actions = encoders.add_subparsers(
+        dest="action", required=True, metavar="list|check|import|remove"
+    )
     _command(actions, "list", "the encoders that are installed")
     check = _command(actions, "check", "load one encoder and let it encode a picture and a text")
     check.add_argument("name", metavar="NAME", help="a name, or a folder with a model")
     _device(check)
     imported = _command(actions, "import", "copy a model folder into the data folder")
-    imported.add_argument("folder", metavar="FOLDER", type=Path, help="safetensors or ONNX weights")
+    imported.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="as it was downloaded: weights, config, words"
+    )
+    imported.add_argument(
+        "--no-conversion",
+        action="store_true",
+        help="leave out the int8 copy that makes queries on a CPU faster",
+    )
     _device(imported)
+    removed = _command(actions, "remove", "remove an imported model from the data folder")
+    removed.add_argument("name", metavar="NAME")
 
 
 def _train(command: argparse.ArgumentParser) -> None:
     command.add_argument("config", metavar="CONFIG.toml", type=Path)
     command.add_argument("--data", metavar="DIR", type=Path, help="goes before the recipe's own")
     command.add_argument("--out", metavar="DIR", type=Path, help="goes before the recipe's own")
+    command.add_argument(
+        "--figures",
+        metavar="OUT.json",
+        type=Path,
+        help="measure the recipe by cross-validation over patients instead, write no model; "
+        "an interrupted measurement goes on",
+    )
+    command.add_argument(
+        "--device",
+        type=_device_name,
+        default="cpu",
+        metavar="auto|cpu|cuda|cuda:N|mps",
+        help="where it is trained; default: cpu, which gives the same weights again",
+    )
 
 
 def is_device(name: str) -> bool:
@@ -279,5 +356,9 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _shown(text: str) -> int:
+    return min(_positive(text), _MOST_SHOWN)
+
+
 def _workers(text: str) -> int:
-    return min(_positive(text), _MOST_WORKERS)
+    return min(_positive(text), sources.MOST_WORKERS)

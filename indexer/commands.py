@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +15,22 @@ from medsearch_desktop.engine import manifest
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
 
-from . import arguments, build, inputs, inspection, progress, search, sources, tables
+from . import (
+    arguments,
+    build,
+    comparing,
+    comparison_page,
+    encoders,
+    inputs,
+    inspection,
+    progress,
+    questions,
+    reembedding,
+    search,
+    sources,
+    stopping,
+    tables,
+)
 from . import models as model_folders
 
 DONE, FAILED, USAGE, SKIPPED, DAMAGED, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -50,6 +63,8 @@ def run(given: argparse.Namespace, setting: Setting) -> Outcome:
         "demo": _demo,
         "build": _build,
         "add": _add,
+        "reembed": _reembed,
+        "compare": _compare,
         "search": _search,
         "stats": _stats,
         "verify": _verify,
@@ -65,7 +80,7 @@ def _build(given: argparse.Namespace, setting: Setting) -> Outcome:
         return _dry_run(given, wanted)
     build.refuse_taken(given.out, resume=given.resume)
     total = inputs.count(wanted)
-    encoder = base.find(given.encoder, models=setting.folders.models, device=_device(given))
+    encoder = _encoder(given, given.encoder, setting)
     return _written(given, given.out, wanted, total, encoder, setting)
 
 
@@ -73,8 +88,7 @@ def _add(given: argparse.Namespace, setting: Setting) -> Outcome:
     wanted = _inputs(given)
     card = manifest.read(given.collection).encoder
     total = inputs.count(wanted)
-    name = given.encoder or card.name
-    encoder = base.find(name, models=setting.folders.models, device=_device(given))
+    encoder = _encoder(given, given.encoder or card.name, setting)
     return _written(given, given.collection, wanted, total, encoder, setting)
 
 
@@ -99,7 +113,7 @@ def _written(
     if total is not None and given.limit is not None:
         total = min(total, given.limit)
     named = [f"{path.parent.name}/{path.name}".lstrip("/") for path in wanted.paths]
-    with _interruptible() as stop:
+    with stopping.asked() as stop:
         report = build.write(
             build.reader(wanted), named, encoder, options, setting.shown, total=total, stop=stop
         )
@@ -119,14 +133,64 @@ def _recipe(given: argparse.Namespace, wanted: inputs.Inputs) -> manifest.Recipe
     return manifest.Recipe((part,))
 
 
+def _reembed(given: argparse.Namespace, setting: Setting) -> Outcome:
+    source = sources.require(given.collection)
+    manifest.read(source)
+    encoder = _encoder(given, given.encoder, setting)
+    options = build.Options(
+        out=given.out or reembedding.folder_beside(source, encoder.card.name),
+        workers=given.workers,
+        batch_size=given.batch_size,
+        resume=given.resume,
+    )
+    with stopping.asked() as stop:
+        report = reembedding.write(source, encoder, options, setting.shown, stop=stop)
+    setting.shown.end("", report.added, skipped=len(report.skipped))
+    report.notices += search.device_notices(_device(given), encoder.card)
+    return _outcome(report)
+
+
+def _compare(given: argparse.Namespace, setting: Setting) -> Outcome:
+    first, second = (sources.require(path) for path in given.collections)
+    if given.report is not None:
+        sources.require(given.report.absolute().parent)
+    table = None
+    if given.queries != "self":
+        table = questions.Table(sources.require(Path(given.queries)), given.columns)
+    found = comparing.compare(
+        (first, second),
+        table,
+        lambda card: _encoder(given, card.name, setting),
+        setting.shown,
+        given.top,
+    )
+    setting.shown.end("", len(found.questions.cases), skipped=len(found.questions.skipped))
+    report, told = comparison_page.to_json(found), comparison_page.lines(found)
+    if given.report is not None:
+        comparison_page.write(found, given.report)
+        report["report"] = str(given.report.absolute())
+        told.append(f"The report with pictures is {given.report}.")
+    return Outcome(SKIPPED if found.questions.skipped else DONE, report, told)
+
+
 def _outcome(report: build.Report) -> Outcome:
     told = [
         f"{report.name or report.out}: {report.added:,} cases with {report.images:,} images added "
         f"in {report.took_s:.1f} s; {report.cases:,} cases in all. Encoder {report.encoder}."
     ]
+    if report.effective_dimension is not None:
+        told.append(
+            f"The image vectors spread over about {report.effective_dimension:.1f} directions "
+            "(effective dimension)."
+        )
     told += report.notices
+    if report.stored:
+        told.append(
+            f"{report.stored:,} of the images were encoded from their thumbnails: their original "
+            "files are not there or cannot be read."
+        )
     if report.resumed:
-        told.append(f"{report.resumed:,} cases were there from the interrupted build.")
+        told.append(f"{report.resumed:,} cases were there already.")
     status = DONE
     if report.interrupted:
         told = [
@@ -169,7 +233,7 @@ def _demo(given: argparse.Namespace, setting: Setting) -> Outcome:
         build.refuse_taken(out, resume=True)
         encoder = base.find("compact", models=folders.models)
         files = demo.files_folder(folders)
-        with _interruptible() as stop:
+        with stopping.asked() as stop:
             written = build.write(
                 lambda reading: demo.sources(files, reading.readers),
                 [demo.NAME],
@@ -184,11 +248,14 @@ def _demo(given: argparse.Namespace, setting: Setting) -> Outcome:
         setting.shown.end("", written.added, skipped=len(written.skipped))
         report = {"built": True, "took_s": written.took_s, "skipped": len(written.skipped)}
     report |= inspection.stats(out)
+    outdated = inspection.outdated(out, folders.models)
+    report["notices"] += outdated
     report["description"] = demo.describe(inspection.cases_of(out))
     report["sample_queries"] = list(demo.SAMPLE_QUERIES)
     told = [
         *report["description"],
         *inspection.stats_lines(report)[:2],
+        *outdated,
         f"It lies in {out}. Ask it, for instance, for: {'; '.join(demo.SAMPLE_QUERIES)}.",
     ]
     return Outcome(DONE, report, told)
@@ -206,7 +273,9 @@ def _search(given: argparse.Namespace, setting: Setting) -> Outcome:
         min_strength=given.min_strength,
         exact=given.exact,
     )
-    found = search.ask(asked, setting.folders, _device(given), setting.shown)
+    found = search.ask(
+        asked, lambda card: _encoder(given, card.name, setting), _device(given), setting.shown
+    )
     return Outcome(DONE, search.to_json(asked, found), search.lines(asked, found))
 
 
@@ -230,21 +299,29 @@ def _repair(given: argparse.Namespace, setting: Setting) -> Outcome:
 def _encoders(given: argparse.Namespace, setting: Setting) -> Outcome:
     models = setting.folders.models
     if given.action == "list":
-        report = inspection.encoders(models)
-        return Outcome(DONE, report, [inspection.encoder_line(e) for e in report["encoders"]])
+        report = encoders.listed(models, _device(given))
+        return Outcome(DONE, report, [encoders.line(one) for one in report["encoders"]])
+    if given.action == "remove":
+        report = encoders.removed(given.name, setting.folders)
+        return Outcome(DONE, report, encoders.removed_lines(report))
     if given.action == "import":
-        encoder = model_folders.copy_in(sources.require(given.folder), models, _device(given))
+        folder, device = sources.require(given.folder), _device(given)
+        convert, told = not given.no_conversion, setting.shown.step
+        made = model_folders.copy_in(folder, models, device, convert=convert, progress=told)
+        setting.shown.end("", 1)
+        card, report = made.card, encoders.imported(made)
     else:
-        encoder = base.find(given.name, models=models, device=_device(given))
-    report = inspection.check_encoder(encoder)
-    notices = search.device_notices(_device(given), encoder.card)
-    verdict = "It runs here." if report["ok"] else "Its vectors are not of unit length."
-    status = DONE if report["ok"] else FAILED
-    return Outcome(status, report, [inspection.encoder_line(report), *notices, verdict])
+        found = model_folders.check(
+            given.name, models=models, device=_device(given), precision=given.precision
+        )
+        card, report = found.card, encoders.checked(found)
+    report["notices"] += search.device_notices(_device(given), card)
+    lines = [encoders.line(report), *report["notices"], *report["sentences"]]
+    return Outcome(DONE if report["ok"] else FAILED, report, lines)
 
 
 def _check(given: argparse.Namespace, setting: Setting) -> Outcome:
-    report = inspection.check(setting.folders)
+    report = inspection.check(setting.folders, _device(given))
     return Outcome(DONE if report["ok"] else FAILED, report, inspection.check_lines(report))
 
 
@@ -254,11 +331,33 @@ def _train(given: argparse.Namespace, setting: Setting) -> Outcome:
     def told(stage: str, done: int, total: int) -> None:
         setting.shown.step(stage, done, total)
 
-    folder = train.run(given.config, data=given.data, out=given.out, progress=told)
+    if given.figures is not None:
+        return _measured(given, setting, told)
+    folder = train.run(
+        given.config, data=given.data, out=given.out, progress=told, device=given.device
+    )
     setting.shown.end("", 1)
     card = base.load_folder(folder).card
     report = {"model": str(folder), "name": card.name, "digest": card.digest}
     return Outcome(DONE, report, [f"{card.name} ({card.digest[:12]}) lies in {folder}."])
+
+
+def _measured(
+    given: argparse.Namespace, setting: Setting, told: Callable[[str, int, int], None]
+) -> Outcome:
+    from medsearch_desktop.training import train
+
+    found = train.measure(
+        given.config, given.figures, data=given.data, progress=told, device=given.device
+    )
+    setting.shown.end("", 1)
+    figures = [asdict(figure) for figure in found.figures]
+    lines = [f"{given.figures} holds the figures of {found.runs} runs."]
+    lines += [
+        f"  {one.name}: {one.value:.4g} ({one.low:.4g} to {one.high:.4g}), chance {one.chance:.4g}"
+        for one in found.figures
+    ]
+    return Outcome(DONE, {"runs": found.runs, "figures": figures}, lines)
 
 
 def _inputs(given: argparse.Namespace) -> inputs.Inputs:
@@ -266,8 +365,14 @@ def _inputs(given: argparse.Namespace) -> inputs.Inputs:
     return inputs.Inputs(paths, given.input_format, tables.columns(given.columns))
 
 
+def _encoder(given: argparse.Namespace, name: str, setting: Setting) -> base.Encoder:
+    return base.find(
+        name, models=setting.folders.models, device=_device(given), precision=given.precision
+    )
+
+
 def _device(given: argparse.Namespace) -> str:
-    chosen: str = given.device or os.environ.get("MEDSEARCH_DEVICE") or "auto"
+    chosen: str = getattr(given, "device", None) or os.environ.get("MEDSEARCH_DEVICE") or "auto"
     if not arguments.is_device(chosen):
         raise errors.QuerySyntaxError(
             f"MEDSEARCH_DEVICE is {chosen!r}, which is none of auto, cpu, mps, cuda and cuda:N."
@@ -282,30 +387,6 @@ def _readers(count: int) -> Iterator[isolated.Readers]:
         yield readers
     finally:
         readers.close()
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Set the event at the first SIGINT or SIGTERM; a second SIGINT ends at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask_to_stop(number: int, _frame: object) -> None:
-        if stop.is_set() and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, ask_to_stop) for number in _SIGNALS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def status_of(error: errors.MedsearchError) -> int:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import medsearch_desktop
-from medsearch_desktop import cases, settings
-from medsearch_desktop.engine import collection
+from medsearch_desktop import cases, errors, settings
+from medsearch_desktop.engine import collection, manifest
 from medsearch_desktop.engine.encoders import base
 
-from . import build
+from . import build, encoders
 
 _LIBRARIES = (
     ("numpy", "pydicom", "nibabel", "pillow", "imagecodecs", "faiss-cpu", "tantivy")
@@ -35,6 +35,7 @@ def stats(folder: Path) -> dict[str, Any]:
         described, notice = opened.manifest, opened.notice
         counted = opened.facet_counts(opened.all_places())
         facets = {name: dict(c.most_common(_MOST_VALUES)) for name, c in counted.items() if c}
+        spread = build.effective_dimension(opened)
     counts, card = described.counts, described.encoder
     return {
         "path": str(folder.absolute()),
@@ -47,22 +48,41 @@ def stats(folder: Path) -> dict[str, Any]:
             "cases": counts.cases,
             "images": counts.images,
             "vectors": counts.vectors,
+            "pooled": counts.pooled,
+            "joined": counts.joined,
             "dead": counts.dead,
             "segments": len(described.segments),
             "skipped": _skipped(folder),
         },
         "encoder": {
             "name": card.name,
+            "kind": card.kind,
             "digest": card.digest,
             "dimension": card.dimension,
+            "precision": card.precision,
+            "runtime": card.runtime,
             "licence": card.licence,
             "limits": card.limits,
         },
         "views": described.views,
+        "pooling": described.pooling,
+        "tag_weight": described.tag_weight,
+        "effective_dimension": spread,
         "sources": list(described.sources),
         "bytes": sum(entry.size for entry in described.files()),
         "facets": facets,
     }
+
+
+def outdated(folder: Path, models: Path) -> list[str]:
+    """Return why a collection cannot be asked by pictures: its encoder is another now. Or []."""
+    built_with = manifest.read(folder).encoder
+    try:
+        loaded = base.find(built_with.name, models=models, device="cpu")
+        base.check_fits(built_with, loaded.card)
+    except (errors.EncoderError, errors.EncoderMismatchError) as error:
+        return [f"{errors.with_stop(str(error))} Until {folder} is built again, words find only."]
+    return []
 
 
 def cases_of(folder: Path) -> list[cases.Case]:
@@ -79,7 +99,9 @@ def stats_lines(report: dict[str, Any]) -> list[str]:
         f"{report['name']}: {counts['cases']:,} cases, {counts['images']:,} images, "
         f"{counts['vectors']:,} vectors in {counts['segments']} segments, "
         f"{report['bytes'] / 1e6:,.1f} MB.",
-        f"Encoder {encoder['name']}, {encoder['dimension']} numbers. {encoder['limits']}".rstrip(),
+        f"Encoder {encoder['name']}, {encoder['dimension']} numbers{_precision(encoder)}. "
+        f"{encoder['limits']}".rstrip(),
+        _vectors_line(report),
         f"Written {report['created']} by {report['tool']}, generation {report['generation']}.",
     ]
     for name, values in report["facets"].items():
@@ -87,6 +109,23 @@ def stats_lines(report: dict[str, Any]) -> list[str]:
     if counts["skipped"]:
         told.append(f"{counts['skipped']:,} inputs were skipped; see {build.SKIPPED}.")
     return told
+
+
+def _precision(encoder: dict[str, Any]) -> str:
+    return f", {encoder['precision']}" if encoder["precision"] else ""
+
+
+def _vectors_line(report: dict[str, Any]) -> str:
+    counts, spread = report["counts"], report["effective_dimension"]
+    parts = [f"Pictures of volumes: {report['views']}"]
+    if spread is not None:
+        parts.append(f"effective dimension {spread:g} of {report['encoder']['dimension']}")
+    if counts["pooled"]:
+        parts.append(f"{counts['pooled']:,} pooled vectors of cases with several images")
+    if counts["joined"]:
+        weight = report["tag_weight"]
+        parts.append(f"{counts['joined']:,} vectors joined with tags (weight {weight:g})")
+    return "; ".join(parts) + "."
 
 
 def verify(folder: Path) -> dict[str, Any]:
@@ -122,59 +161,11 @@ def repair_lines(report: dict[str, Any]) -> list[str]:
     ]
 
 
-def encoders(models: Path) -> dict[str, Any]:
-    """Return every encoder that is installed, or why one cannot be used."""
-    found = base.installed(models)
-    return {"encoders": [_encoder(one) for one in found]}
+def check(folders: settings.Folders, device: str = "auto") -> dict[str, Any]:
+    """Return versions, devices, folders, encoders and who else claims our packages' names.
 
-
-def check_encoder(encoder: base.Encoder) -> dict[str, Any]:
-    """Let an encoder encode a picture and a text, and say what came of it; raises EncoderError."""
-    import numpy as np
-
-    card = encoder.card
-    ran: dict[str, bool] = {}
-    if "images" in card.abilities:
-        vectors = encoder.encode_images(np.full((1, 64, 64, 3), 128, np.uint8))
-        ran["images"] = _is_unit(vectors, card.dimension)
-    if "texts" in card.abilities:
-        ran["texts"] = _is_unit(encoder.encode_texts(["normal chest radiograph"]), card.dimension)
-    return _encoder(card) | {"ran": ran, "ok": bool(ran) and all(ran.values())}
-
-
-def _is_unit(vectors: Any, dimension: int) -> bool:
-    length = float((vectors[0] ** 2).sum()) if vectors.shape == (1, dimension) else 0.0
-    return abs(length - 1) < 1e-3
-
-
-def _encoder(one: base.EncoderCard | base.Problem) -> dict[str, Any]:
-    if isinstance(one, base.Problem):
-        return {"name": one.name, "ok": False, "reason": one.reason}
-    return {
-        "name": one.name,
-        "ok": True,
-        "kind": one.kind,
-        "digest": one.digest,
-        "dimension": one.dimension,
-        "abilities": list(one.abilities),
-        "modalities": list(one.modalities),
-        "device": one.device,
-        "licence": one.licence,
-        "source": one.source,
-        "limits": one.limits,
-    }
-
-
-def encoder_line(one: dict[str, Any]) -> str:
-    """Return one encoder for a person to read."""
-    if "reason" in one:
-        return f"{one['name']}: cannot be used. {one['reason']}"
-    able = " and ".join(one["abilities"])
-    return f"{one['name']}: {able}, {one['dimension']} numbers, on {one['device']}. {one['limits']}"
-
-
-def check(folders: settings.Folders) -> dict[str, Any]:
-    """Return versions, devices, folders, encoders and who else claims our packages' names."""
+    Each encoder is loaded, to say on which device and in which precision it would run.
+    """
     owners = foreign_owners()
     places = {name: _place(getattr(folders, name)) for name in ("home", "collections", "models")}
     problems = [
@@ -186,6 +177,8 @@ def check(folders: settings.Folders) -> dict[str, Any]:
         f"The package name {name} is also claimed by {', '.join(others)}; uninstall one of them."
         for name, others in owners.items()
     ]
+    running = encoders.listed(folders.models, device)["encoders"]
+    problems += [encoders.line(one) for one in running if not one["ok"]]
     return {
         "version": medsearch_desktop.__version__,
         "python": platform.python_version(),
@@ -196,7 +189,8 @@ def check(folders: settings.Folders) -> dict[str, Any]:
         "devices": devices(),
         "cpus": os.cpu_count(),
         "folders": places,
-        "encoders": base.names(folders.models),
+        "encoders": [one["name"] for one in running],
+        "running": running,
         "other_owners": owners,
         "problems": problems,
         "ok": not problems,
@@ -214,7 +208,7 @@ def check_lines(report: dict[str, Any]) -> list[str]:
             f"{name}: {place['path']} ({place['free_gb']} GB free)"
             for name, place in report["folders"].items()
         ),
-        f"Encoders: {', '.join(report['encoders'])}",
+        *(f"Encoder {encoders.line(one)}" for one in report["running"] if one["ok"]),
         *report["problems"],
         "All is well." if report["ok"] else "See the problems above.",
     ]

@@ -7,11 +7,11 @@ import dataclasses
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from medsearch_desktop import cases, errors, queries, settings
+from medsearch_desktop import cases, errors, queries
 from medsearch_desktop.engine import answers, collection, search
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
@@ -109,10 +109,14 @@ def query(
 
 
 def ask(
-    asked: queries.Query, folders: settings.Folders, device: str, shown: progress.Progress
+    asked: queries.Query,
+    load: Callable[[base.EncoderCard], base.Encoder],
+    device: str,
+    shown: progress.Progress,
 ) -> queries.Results:
     """Open the collections, ask, and return the complete answer.
 
+    `load` finds the encoder of a collection, `device` is where it is wanted.
     Raises InputError where the one case that is to be asked by is nowhere.
     """
     with contextlib.ExitStack() as opened:
@@ -126,7 +130,7 @@ def ask(
         told: list[str] = []
 
         def encoder_for(card: base.EncoderCard) -> base.Encoder:
-            found = base.find(card.name, models=folders.models, device=device)
+            found = load(card)
             told.extend(device_notices(device, found.card))
             return found
 
