@@ -108,6 +108,7 @@ class App:
             self.listener.close()
         if self.parts is not None:
             self.parts.library.close()
+            self.parts.installed.close()
             self.parts.worker.close()
             self.parts.readers.close()
         self.work.close()

@@ -118,7 +118,6 @@ class Asking(QObject):
         self._search.answered.connect(self._show_answer)
         self._search.progressed.connect(self._show_progress)
         self._search.failed.connect(self._show_failure)
-        self._worker.readied.connect(self._window.search_bar.device.set_device)
         self._worker.lost.connect(self._show_loss)
         self._worker.prepared.connect(self._show_prepared)
         self._library.rebuilt.connect(self._show_rebuilt)
@@ -216,7 +215,7 @@ class Asking(QObject):
     def _show_prepared(self, prepared: messages.Prepared) -> None:
         self._library.set_cases(prepared.collection, prepared.cases)
         picker = self._window.search_bar.picker
-        picker.set_collections(self._library.known, self._library.searched)
+        picker.set_collections(self._library.offered, self._library.searched)
         if prepared.notice:
             self._offer_rebuild(prepared.collection, prepared.notice)
 
@@ -264,7 +263,6 @@ class Asking(QObject):
         self._panel.problems.show_problem(card)
 
     def _show_loss(self) -> None:
-        self._window.search_bar.device.set_waiting()
         again = self.tr("Your last search was asked again.") if self._search.is_busy else ""
         title = self.tr("The search process was restarted")
         self._panel.problems.show_problem(problems.Problem(problems.Kind.NOTICE, title, again))

@@ -29,10 +29,13 @@ class Bridge(QObject):
     """Asks the worker process and passes its answers on to the main thread."""
 
     readied = Signal(str)  # the device's name
+    placed = Signal(tuple)  # messages.Placed of each encoder that is loaded
+    measured = Signal(object)  # messages.Measured
     prepared = Signal(object)  # messages.Prepared
     arrived = Signal(object)  # queries.Results of the current ticket
     progressed = Signal(object)  # messages.Progress of the current ticket
     failed = Signal(object)  # messages.Failed of the current ticket or of a Prepare
+    beside = Signal(int, object)  # lane; Results or messages.Failed of that lane's current ticket
     lost = Signal()
 
     _came = Signal(object)
@@ -46,7 +49,8 @@ class Bridge(QObject):
         make_client: Callable[..., Client] = client.WorkerClient,
     ) -> None:
         super().__init__(parent)
-        self._ticket = 0
+        self._ticket = self._last = 0
+        self._lanes: dict[int, int] = {}  # lane -> its current ticket
         self._closed = False
         self._started = False
         # The client calls back on its listener thread; a queued signal changes to this one.
@@ -78,20 +82,47 @@ class Bridge(QObject):
     def ask(self, query: queries.Query) -> int:
         """Ask, and return the ticket that the answers will carry."""
         self.start()
-        self._ticket += 1
+        self._ticket = self._next()
         self._client.send(messages.Search(self._ticket, query))
         _log.debug("asked, ticket %d", self._ticket)
         return self._ticket
 
+    def ask_beside(self, lane: int, query: queries.Query) -> int:
+        """Ask beside the window's question, and return the ticket; `beside` brings the answers.
+
+        `lane` counts from 1: a newer question of a lane takes the place of its older one.
+        """
+        self.start()
+        self._lanes[lane] = self._next()
+        self._client.send(messages.Search(self._lanes[lane], query, lane))
+        return self._lanes[lane]
+
+    def measure(self, encoder: str) -> None:
+        """Measure how long an encoder takes here; `measured` tells."""
+        self.start()
+        self._client.send(messages.Measure(encoder))
+
     def forget(self) -> None:
         """Drop the answers that are still under way."""
-        self._ticket += 1
+        self._ticket = self._next()
+
+    def forget_beside(self) -> None:
+        """Drop the answers that are still under way in all other lanes."""
+        self._lanes.clear()
 
     def close(self) -> None:
         """Stop the worker (it is killed after 2 s); nothing is delivered after this."""
         if not self._closed:
             self._closed = True
             self._client.close()
+
+    def _next(self) -> int:
+        self._last += 1
+        return self._last
+
+    def _lane_of(self, ticket: int | None) -> int | None:
+        """Return the lane whose current ticket this is; None for the window's and old ones."""
+        return next((lane for lane, current in self._lanes.items() if current == ticket), None)
 
     @Slot(object)
     def _sort(self, message: messages.FromWorker) -> None:
@@ -100,6 +131,10 @@ class Bridge(QObject):
         match message:
             case messages.Ready():
                 self.readied.emit(message.device)
+            case messages.Running():
+                self.placed.emit(message.encoders)
+            case messages.Measured():
+                self.measured.emit(message)
             case messages.Prepared():
                 self.prepared.emit(message)
             case messages.Answer() if message.results.ticket == self._ticket:
@@ -108,6 +143,10 @@ class Bridge(QObject):
                 self.progressed.emit(message)
             case messages.Failed() if message.ticket in (None, self._ticket):
                 self.failed.emit(message)
+            case messages.Answer() if (lane := self._lane_of(message.results.ticket)) is not None:
+                self.beside.emit(lane, message.results)
+            case messages.Failed() if (lane := self._lane_of(message.ticket)) is not None:
+                self.beside.emit(lane, message)
 
     @Slot()
     def _report_loss(self) -> None:

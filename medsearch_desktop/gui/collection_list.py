@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 # How the folders are called beside a collection that is being built again.
 REBUILT, SET_ASIDE = ".rebuilt", ".damaged"
+# Stands between the folder of a collection and the encoder of another edition beside it.
+SIGN = "@"
 # The engine reads no larger manifest either (engine.manifest, which the window must not import).
 _MOST_BYTES = 4 << 20
-_MOST_LETTERS = 200
+_MOST_LETTERS, _MOST_LIMITS = 200, 2000
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class CollectionInfo:
     """What the picker shows of a collection, read from its manifest alone.
 
     `has_sources` says whether all of its `parts` could be read again when it was looked at.
+    `limits` are the use limits of its encoder, `digest` is that of its files. `begun` names the
+    encoders by which an edition was begun beside it and not finished.
     """
 
     path: str
@@ -49,14 +54,21 @@ class CollectionInfo:
     problem: str = ""
     parts: tuple[Part, ...] = ()
     has_sources: bool = False
+    limits: str = ""
+    digest: str = ""
+    begun: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The folders added by hand and the collections that are searched; () means the first found."""
+    """The folders added by hand and the collections that are searched; () means the first found.
+
+    `editions` holds, for a collection with several, the path of the one that is searched.
+    """
 
     added: tuple[str, ...] = ()
     chosen: tuple[str, ...] = ()
+    editions: tuple[tuple[str, str], ...] = ()
 
 
 def read_info(folder: Path) -> CollectionInfo:
@@ -105,6 +117,8 @@ def _info(folder: Path, path: Path) -> CollectionInfo:
         generation=int(plain.get("generation", 0)),
         parts=parts,
         has_sources=bool(parts) and all(part.is_there for part in parts),
+        limits=_one_line(plain["encoder"].get("limits") or "", _MOST_LIMITS),
+        digest=_one_line(plain["encoder"].get("digest") or ""),
     )
 
 
@@ -131,23 +145,46 @@ def _part(plain: dict) -> Part:
     )
 
 
-def _one_line(text: object) -> str:
+def _one_line(text: object, letters: int = _MOST_LETTERS) -> str:
     """Return a text of the manifest without what would break a line of the screen."""
-    return "".join(c if c.isprintable() else " " for c in str(text)[:_MOST_LETTERS])
+    return "".join(c if c.isprintable() else " " for c in str(text)[:letters])
 
 
 def available(collections: Path, choice: Choice) -> tuple[CollectionInfo, ...]:
-    """Return the collections of the data folder in order of name, then the added ones."""
+    """Return the collections of the data folder in order of name, then the added ones.
+
+    Editions that lie beside an added one are found with it.
+    """
+    inside = _within(collections, "")
+    added: list[Path] = []
+    for folder in map(Path, choice.added):
+        added += [folder, *_within(folder.parent, folder.name + SIGN)]
+    folders = dict.fromkeys(map(str, [*inside, *added]))
+    return tuple(
+        dataclasses.replace(read_info(Path(folder)), begun=_begun(Path(folder)))
+        for folder in folders
+    )
+
+
+def _within(folder: Path, beginning: str) -> list[Path]:
+    """Return the collections in a folder whose names begin so, in order of name."""
     try:
-        inside = sorted(
-            entry
-            for entry in collections.iterdir()
-            if is_collection(entry) and entry.suffix not in (REBUILT, SET_ASIDE)
-        )
+        found = [entry for entry in folder.iterdir() if entry.name.startswith(beginning)]
+        kept = [entry for entry in found if entry.suffix not in (REBUILT, SET_ASIDE)]
+        return sorted(filter(is_collection, kept))
     except OSError:
-        inside = []
-    folders = dict.fromkeys([*map(str, inside), *choice.added])
-    return tuple(read_info(Path(folder)) for folder in folders)
+        return []
+
+
+def _begun(folder: Path) -> tuple[str, ...]:
+    """Return the encoders of unfinished editions beside a collection."""
+    try:
+        beside = [entry for entry in folder.parent.iterdir() if entry.is_dir()]
+    except OSError:
+        return ()
+    start = folder.name + SIGN
+    names = [e.name.removeprefix(start) for e in beside if e.name.startswith(start)]
+    return tuple(n for n in sorted(names) if not is_collection(folder.with_name(start + n)))
 
 
 def is_collection(folder: Path) -> bool:
@@ -159,7 +196,12 @@ def load_choice(file: Path) -> Choice:
     """Return what `save_choice` wrote; an empty choice where there is none or it is unreadable."""
     try:
         plain = json.loads(file.read_text("utf-8"))
-        return Choice(_strings(plain.get("added", [])), _strings(plain.get("chosen", [])))
+        editions = plain.get("editions", {}).items()
+        return Choice(
+            _strings(plain.get("added", [])),
+            _strings(plain.get("chosen", [])),
+            tuple((base, path) for base, path in editions if isinstance(path, str)),
+        )
     except (OSError, ValueError, AttributeError):
         return Choice()
 
@@ -171,7 +213,8 @@ def save_choice(file: Path, choice: Choice) -> None:
     handle, beside = tempfile.mkstemp(dir=file.parent, prefix=".choice")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as out:
-            json.dump({"added": choice.added, "chosen": choice.chosen}, out)
+            plain = {"added": choice.added, "chosen": choice.chosen}
+            json.dump(plain | {"editions": dict(choice.editions)}, out)
             out.flush()
             os.fsync(out.fileno())
         os.replace(beside, file)

@@ -17,6 +17,10 @@ from PySide6.QtWidgets import (
 )
 
 from medsearch_desktop.gui import collection_list, theme
+from medsearch_desktop.viewer import plain
+
+# How wide the limits of an encoder run, in the list.
+_WIDE = 340
 
 
 class CollectionPicker(QPushButton):
@@ -25,6 +29,7 @@ class CollectionPicker(QPushButton):
     chosen = Signal(tuple)  # paths
     add_requested = Signal()
     demo_requested = Signal()
+    models_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -87,10 +92,13 @@ class CollectionPicker(QPushButton):
             column.addWidget(QLabel(self.tr("There is no collection yet.")))
         for box, info in zip(boxes, self._known, strict=True):
             box.toggled.connect(lambda on, path=info.path: self._choose(path, on))
+        for encoder, words in dict.fromkeys((i.encoder, i.limits) for i in self._known if i.limits):
+            column.addWidget(self._limits(encoder, words))
         self._button(column, self.tr("Add a collection folder…"), "folder-plus", self.add_requested)
         if self._offers_demo:
             words = self.tr("Build the demo collection")
             self._button(column, words, "graduation-cap", self.demo_requested)
+        self._button(column, self.tr("Models…"), "brain", self.models_requested)
         sheet.adjustSize()
         corner = self.mapToGlobal(QPoint(self.width() - sheet.width(), self.height() + 2))
         sheet.move(corner)
@@ -130,10 +138,20 @@ class CollectionPicker(QPushButton):
         column.addWidget(second)
         return box
 
+    def _limits(self, encoder: str, words: str) -> QLabel:
+        """Return what an encoder is not for, in full."""
+        limits = QLabel(plain.paragraph(f"{encoder}: {words}"))
+        limits.setTextFormat(Qt.TextFormat.PlainText)
+        limits.setWordWrap(True)
+        limits.setFixedWidth(theme.px(_WIDE))
+        theme.set_role(limits, "small")
+        return limits
+
     def _button(self, column: QVBoxLayout, words: str, icon: str, pressed: Signal) -> None:
         button = QPushButton(words)
         theme.set_role(button, "flat")
         button.setIcon(theme.icon(icon))
+        button.setIconSize(theme.icon_size(18))
         button.clicked.connect(lambda: self._sheet and self._sheet.close())
         button.clicked.connect(lambda: pressed.emit())
         column.addWidget(button)

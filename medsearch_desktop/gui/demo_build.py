@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -21,6 +22,10 @@ _STOP_MS = 2000
 _LINES = 5
 # The indexer's exit status for a damaged collection.
 _DAMAGED = 4
+# Commands of two words; their options stand behind the second.
+_PAIRS = ("encoders",)
+# What a command reports is a few kB.
+_LARGEST_REPORT = 4 << 20
 
 
 def command() -> list[str]:
@@ -39,14 +44,22 @@ def line_of(said: dict) -> str:
 
 
 class Child(QObject):
-    """Runs one command of the indexer at a time; a build goes on when started again."""
+    """Runs one command of the indexer at a time; a build goes on when started again.
+
+    With `reads_report` it is asked for JSON, which is in `report` when it has ended.
+    """
 
     progressed = Signal(object)  # the JSON object of one line
     ended = Signal(str)  # "" when done, else what went wrong
 
-    def __init__(self, home: Path, parent: QObject | None = None) -> None:
+    def __init__(
+        self, home: Path, parent: QObject | None = None, *, reads_report: bool = False
+    ) -> None:
         super().__init__(parent)
         self._home = home
+        self._reads_report = reads_report
+        self._report = b""
+        self.report: dict = {}
         self._process: QProcess | None = None
         self._said: deque[str] = deque(maxlen=_LINES)
         self._rest = b""
@@ -59,6 +72,11 @@ class Child(QObject):
         return self._process is not None
 
     @property
+    def was_stopped(self) -> bool:
+        """Say whether the last command ended because it was asked to."""
+        return self._is_stopped
+
+    @property
     def has_met_damage(self) -> bool:
         """Say whether the last command ended because a collection is damaged."""
         return self._status == _DAMAGED and not self._is_stopped
@@ -69,14 +87,20 @@ class Child(QObject):
             return
         self._said.clear()
         self._rest, self._is_stopped, self._status = b"", False, 0
+        self._report, self.report = b"", {}
         process = QProcess(self)
         program, *arguments = command()
-        first, *rest = words
-        arguments += [first, "--progress", "json", "--home", str(self._home), *rest]
+        lead = 2 if words[0] in _PAIRS else 1
+        options = ["--progress", "json", "--home", str(self._home)]
+        options += ["--json"] if self._reads_report else []
+        arguments += [*words[:lead], *options, *words[lead:]]
         process.setProgram(program)
         process.setArguments(arguments)
         process.setProcessEnvironment(QProcessEnvironment.systemEnvironment())
-        process.setStandardOutputFile(QProcess.nullDevice())
+        if self._reads_report:
+            process.readyReadStandardOutput.connect(self._read_report)
+        else:
+            process.setStandardOutputFile(QProcess.nullDevice())
         process.readyReadStandardError.connect(self._read)
         process.finished.connect(self._finish)
         process.errorOccurred.connect(self._fail_to_start)
@@ -118,9 +142,26 @@ class Child(QObject):
         elif words := line.decode("utf-8", "replace").strip():
             self._said.append(words)
 
+    def _read_report(self) -> None:
+        if self._process is not None and len(self._report) <= _LARGEST_REPORT:
+            self._report += bytes(self._process.readAllStandardOutput().data())
+
+    def _take_report(self) -> None:
+        """Understand what was reported; an error in it is the last word of the child."""
+        with contextlib.suppress(ValueError, RecursionError):
+            said = json.loads(self._report)
+            self.report = said if isinstance(said, dict) else {}
+        error = self.report.get("error")
+        if isinstance(error, dict):
+            self._said.clear()
+            self._said += [str(error.get(key) or "") for key in ("message", "action")]
+
     def _finish(self, code: int) -> None:
         self._read()
         self._take(self._rest)
+        if self._reads_report:
+            self._read_report()
+            self._take_report()
         self._process, self._status = None, code
         _log.debug("the indexer ended with status %d", code)
         # 3: done with some inputs skipped.
@@ -129,8 +170,9 @@ class Child(QObject):
         elif self._is_stopped:
             self.ended.emit(self.tr("Stopped. What was built so far is kept."))
         else:
-            ended = self.tr("The build ended with status {code}.").format(code=code)
-            self.ended.emit(" ".join(map(errors.with_stop, self._said)) or ended)
+            ended = self.tr("The indexer ended with status {code}.").format(code=code)
+            said = " ".join(map(errors.with_stop, filter(None, self._said)))
+            self.ended.emit(said or ended)
 
     def _fail_to_start(self, error: QProcess.ProcessError) -> None:
         if error is QProcess.ProcessError.FailedToStart:

@@ -42,7 +42,10 @@ class State(enum.Enum):
 
 @dataclass(frozen=True)
 class Job:
-    """One piece of work: a title, a count line, progress (`total` 0: not known), a sentence."""
+    """One piece of work: a title, a count line, progress (`total` 0: not known), a sentence.
+
+    `again` goes on with one that ended before it was done.
+    """
 
     title: str
     line: str = ""
@@ -53,6 +56,7 @@ class Job:
     state: State = State.RUNNING
     stop: Callable[[], object] | None = None
     report: Callable[[], object] | None = None
+    again: Callable[[], object] | None = None
 
 
 class _Row(QFrame):
@@ -66,6 +70,7 @@ class _Row(QFrame):
         self._sign, self._title, self._line = QLabel(), QLabel(), QLabel()
         self._bar, self._sentence = QProgressBar(), QLabel()
         self._button, self._report = QPushButton(), QPushButton(self.tr("Report"))
+        self._again = QPushButton(self.tr("Go on"))
         for label in (self._title, self._line, self._sentence):
             label.setTextFormat(Qt.TextFormat.PlainText)
             # A long name is cut at the row's edge and stands whole in the tooltip.
@@ -76,6 +81,8 @@ class _Row(QFrame):
         theme.set_role(self._sentence, "small")
         theme.set_role(self._button, "flat")
         theme.set_role(self._report, "flat")
+        theme.set_role(self._again, "flat")
+        self._again.clicked.connect(self._go_on)
         self._report.setToolTip(self.tr("What became of each file"))
         self._report.clicked.connect(self._show_report)
         self._button.clicked.connect(self._press)
@@ -98,6 +105,7 @@ class _Row(QFrame):
         row.addLayout(names, 2)
         row.addLayout(progress, 3)
         row.addWidget(self._report)
+        row.addWidget(self._again)
         row.addWidget(self._button)
 
     @property
@@ -127,11 +135,16 @@ class _Row(QFrame):
         self._button.setText(self.tr("Remove") if is_over else self.tr("Stop"))
         self._button.setVisible(is_over or job.stop is not None)
         self._report.setVisible(job.report is not None)
+        self._again.setVisible(is_over and job.again is not None)
         self.setAccessibleName(plain.line(f"{job.title}. {job.line} {job.sentence}"))
 
     def _show_report(self) -> None:
         if self._job is not None and self._job.report is not None:
             self._job.report()
+
+    def _go_on(self) -> None:
+        if self._job is not None and self._job.again is not None:
+            self._job.again()
 
     def _press(self) -> None:
         if self._job is not None and self._job.state is State.RUNNING:

@@ -8,7 +8,15 @@ from pathlib import Path
 from PySide6.QtCore import QObject, Signal
 
 from medsearch_desktop import settings
-from medsearch_desktop.gui import background, collection_list, demo_build, jobs, rebuilding
+from medsearch_desktop.gui import (
+    background,
+    collection_list,
+    demo_build,
+    editions,
+    jobs,
+    rebuilding,
+    reembedding,
+)
 
 Known = tuple[collection_list.CollectionInfo, ...]
 
@@ -16,7 +24,7 @@ Known = tuple[collection_list.CollectionInfo, ...]
 class Library(QObject):
     """Knows the collections and remembers the reader's choice."""
 
-    changed = Signal(object, tuple)  # what is known, the paths that are searched
+    changed = Signal(object, tuple)  # what is offered, the paths that are searched
     failed = Signal(object)  # OSError
     refused = Signal(str, str)  # the folder's name, a sentence
     rebuilt = Signal(str, str)  # the path, "" or why it could not be built again
@@ -40,11 +48,24 @@ class Library(QObject):
         self._skipped = 0
         self.rebuilding = rebuilding.Rebuilding(folders.home, work, jobs_pane, self)
         self.rebuilding.ended.connect(self._end_rebuild)
+        self.reembedding = reembedding.Reembedding(folders.home, jobs_pane, self)
+        self.reembedding.ended.connect(lambda _: self._reload())
 
     @property
     def known(self) -> Known:
-        """The collections that were found."""
+        """The collections that were found, with all their editions."""
         return self._known
+
+    @property
+    def groups(self) -> tuple[editions.Group, ...]:
+        """The collections, each with its editions."""
+        choice = self._choice
+        return editions.grouped(self._known, choice.chosen, dict(choice.editions))
+
+    @property
+    def offered(self) -> Known:
+        """The collections a reader chooses from: of each, the edition that is searched."""
+        return tuple(group.shown for group in self.groups)
 
     @property
     def demo_folder(self) -> Path:
@@ -54,7 +75,7 @@ class Library(QObject):
     @property
     def searched(self) -> tuple[str, ...]:
         """The collections that are searched: those chosen, else the first that can be."""
-        usable = [info.path for info in self._known if not info.problem]
+        usable = [info.path for info in self.offered if not info.problem]
         chosen = tuple(path for path in self._choice.chosen if path in usable)
         return chosen or tuple(usable[:1])
 
@@ -66,7 +87,7 @@ class Library(QObject):
             if given:
                 paths = tuple(str(path.absolute()) for path in given)
                 added = tuple(dict.fromkeys((*choice.added, *paths)))
-                choice = collection_list.Choice(added, paths)
+                choice = dataclasses.replace(choice, added=added, chosen=paths)
             self._finish_swaps(choice)
             return choice, collection_list.available(self._folders.collections, choice)
 
@@ -74,9 +95,20 @@ class Library(QObject):
 
     def choose(self, paths: tuple[str, ...]) -> None:
         """Search these collections from now on."""
-        self._choice = collection_list.Choice(self._choice.added, paths)
+        self._choice = dataclasses.replace(self._choice, chosen=paths)
         self._save()
-        self.changed.emit(self._known, self.searched)
+        self.changed.emit(self.offered, self.searched)
+
+    def choose_edition(self, base: str, path: str) -> None:
+        """Search, of the collection whose first edition lies in `base`, the one in `path`."""
+        others = {one.path for group in self.groups if group.path == base for one in group.members}
+        chosen = tuple(path if one in others else one for one in self._choice.chosen)
+        kept = {**dict(self._choice.editions), base: path}
+        self._choice = dataclasses.replace(
+            self._choice, chosen=tuple(dict.fromkeys(chosen)), editions=tuple(kept.items())
+        )
+        self._save()
+        self.changed.emit(self.offered, self.searched)
 
     def add(self, folder: Path) -> None:
         """Take a folder into the list and search it, if it is a collection."""
@@ -86,7 +118,8 @@ class Library(QObject):
                 self.refused.emit(folder.name, info.problem)
                 return
             added = tuple(dict.fromkeys((*self._choice.added, info.path)))
-            self._choice = collection_list.Choice(added, (*self.searched, info.path))
+            chosen = (*self.searched, info.path)
+            self._choice = dataclasses.replace(self._choice, added=added, chosen=chosen)
             self._save()
             self._reload()
 
@@ -130,10 +163,15 @@ class Library(QObject):
             for info in self._known
         )
 
+    def info(self, path: str) -> collection_list.CollectionInfo | None:
+        """Return what is known of a collection, None where it is not known."""
+        return next((info for info in self._known if info.path == path), None)
+
     def close(self) -> None:
         """End a build that runs."""
         self.demo.close()
         self.rebuilding.close()
+        self.reembedding.close()
 
     def _end_rebuild(self, path: str, problem: str) -> None:
         self.rebuilt.emit(path, problem)
@@ -151,14 +189,15 @@ class Library(QObject):
     def _reload(self) -> None:
         choice = self._choice
         self._work.run(
-            lambda: (choice, collection_list.available(self._folders.collections, choice)),
-            then=self._take,
+            lambda: collection_list.available(self._folders.collections, choice),
+            # With the choice of then: what was chosen meanwhile stays.
+            then=lambda found: self._take((self._choice, found)),
             failed=self.failed.emit,
         )
 
     def _take(self, read: tuple[collection_list.Choice, Known]) -> None:
         self._choice, self._known = read
-        self.changed.emit(self._known, self.searched)
+        self.changed.emit(self.offered, self.searched)
 
     def _save(self) -> None:
         choice = self._choice

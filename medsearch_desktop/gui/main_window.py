@@ -30,6 +30,7 @@ from medsearch_desktop.gui import (
     theme,
     viewer_area,
 )
+from medsearch_desktop.viewer import plain
 
 if TYPE_CHECKING:
     from medsearch_desktop.viewer import slice_pane
@@ -74,8 +75,8 @@ class MainWindow(QMainWindow):
             (Qt.Corner.BottomLeftCorner, Qt.DockWidgetArea.LeftDockWidgetArea),
         ):
             self.setCorner(corner, area)
-        self._hint, self._job, self._took = QLabel(), QLabel(), QLabel()
-        for label in (self._hint, self._job, self._took):
+        self._hint, self._job, self._took, self._device = (QLabel() for _ in range(4))
+        for label in (self._hint, self._job, self._took, self._device):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self._place_status()
         self._resizing = QTimer(self, singleShot=True, interval=0)
@@ -85,6 +86,11 @@ class MainWindow(QMainWindow):
         self.strip.series_chosen.connect(lambda *_: self._close_overlay())
         self.set_title("")
         self.say("")
+
+    @property
+    def work(self) -> background.Background:
+        """The threads on which pictures are read."""
+        return self._work
 
     @property
     def pane(self) -> slice_pane.SlicePane | None:
@@ -121,6 +127,12 @@ class MainWindow(QMainWindow):
     def say_took(self, words: str) -> None:
         """Show how long the last search took."""
         self._took.setText(words)
+
+    def say_device(self, words: str) -> None:
+        """Show where searches run, and how precisely: "CPU, int8"."""
+        self._device.setText(plain.line(words, 80))
+        self._device.setToolTip(self.tr("Where searches run, and how precisely they compute"))
+        self._device.setAccessibleName(self.tr("Searches run on: {what}").format(what=words))
 
     # grid
 
@@ -200,6 +212,8 @@ class MainWindow(QMainWindow):
         bar.addWidget(self._hint, 1)
         bar.addPermanentWidget(self._job)
         bar.addPermanentWidget(self._took)
+        self._device.setContentsMargins(theme.px(12), 0, 0, 0)
+        bar.addPermanentWidget(self._device)
 
     def _resize_docks(self) -> None:
         if self._grid is None:

@@ -75,6 +75,13 @@ def _table() -> tuple[tuple[str, tuple[Item | None, ...]], ...]:
             ),
         ),
         (
+            _tr("&Tools"),
+            (
+                Item("models", _tr("Models…")),
+                Item("compare_encoders", _tr("Compare two encoders…")),
+            ),
+        ),
+        (
             _tr("&Help"),
             (
                 Item("show_keys", _tr("Keys"), keys.SHOW_KEYS),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QToolButton, QWidget
 
 from medsearch_desktop.gui import collection_picker, search_box, theme
+from medsearch_desktop.viewer import plain
+
+if TYPE_CHECKING:
+    from medsearch_desktop.worker import messages
 
 
 class DeviceLight(QWidget):
@@ -33,13 +39,25 @@ class DeviceLight(QWidget):
     def set_device(self, device: str) -> None:
         """Show the device that the worker named: "CPU" or a GPU's name."""
         self._is_ready = True
-        on_cpu = device.strip().upper() in ("", "CPU")
-        self._words.setText(self.tr("CPU") if on_cpu else self.tr("GPU"))
+        self._words.setText(self._short(device))
         self._say(self.tr("Ready. Searches run on: {device}").format(device=device or "CPU"))
 
+    def set_placed(self, placed: tuple[messages.Placed, ...]) -> None:
+        """Show where the encoders run and how precisely: "CPU, int8"; the tooltip says all."""
+        self._is_ready = True
+        short = [f"{self._short(one.device)}, {one.precision}" for one in placed]
+        self._words.setText(" + ".join(dict.fromkeys(short)) or self.tr("CPU"))
+        lines = [f"{one.encoder}: {one.words} ({one.runtime or 'numpy'})" for one in placed]
+        self._say(plain.paragraph("\n".join([self.tr("Ready. Searches run on:"), *lines])))
+
+    def _short(self, device: str) -> str:
+        """Return "CPU" or "GPU": the name of a GPU is long and stands in the status bar."""
+        on_cpu = device.strip().upper() in ("", "CPU")
+        return self.tr("CPU") if on_cpu else self.tr("GPU")
+
     def _say(self, sentence: str) -> None:
-        self.setToolTip(sentence)
-        self.setAccessibleName(sentence)
+        self.setToolTip(plain.tooltip(sentence))
+        self.setAccessibleName(plain.line(sentence))
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:

@@ -73,6 +73,11 @@ class Searching(QObject):
         worker.prepared.connect(self._note_encoder)
 
     @property
+    def worker(self) -> bridge.Bridge:
+        """Where questions are asked."""
+        return self._bridge
+
+    @property
     def question(self) -> queries.Query | None:
         """The question without its thumbs, or None before the first."""
         return self._question

@@ -16,17 +16,19 @@ from medsearch_desktop.gui import (
     bottom_dock,
     bridge,
     chips,
-    collection_list,
+    choosing,
     dialogs,
     drop_reader,
     drop_zones,
     drops,
+    installed,
     intake,
     keeping,
     keys,
     library,
     main_window,
     open_case,
+    placing,
     problems,
     results_model,
     search_box,
@@ -57,6 +59,8 @@ class Parts:
     library: library.Library
     searching: searching.Searching
     asking: asking.Asking
+    installed: installed.Installed
+    choosing: choosing.Choosing
     readers: isolated.Readers
     zones: drop_zones.DropZones
 
@@ -74,7 +78,7 @@ class Session(QObject):
         self._chip_of: dict[study_strip.SeriesKey, queries.Term] = {}
         self._connect_results()
         self._connect_opening()
-        self._connect_collections()
+        parts.choosing.open_requested.connect(self._open_hit)
         self._connect_menus()
 
     # results
@@ -256,51 +260,6 @@ class Session(QObject):
         self._panel.problems.show_error(error)
         self._window.bottom.log.add(self.tr("Opening"), str(error))
 
-    # collections
-
-    def _connect_collections(self) -> None:
-        known, picker = self._parts.library, self._window.search_bar.picker
-        known.changed.connect(self._show_collections)
-        known.refused.connect(lambda name, reason: self._say(problems.Kind.WARNING, name, reason))
-        known.failed.connect(self._panel.problems.show_error)
-        known.demo.progressed.connect(self._show_demo)
-        known.demo.ended.connect(lambda _: self._window.viewer.first_run.set_building(""))
-        for source in (picker, self._window.viewer.first_run):
-            source.demo_requested.connect(self._build_demo)
-            source.add_requested.connect(self._add_collection)
-        picker.chosen.connect(known.choose)
-        self._window.bottom.jobs.count_changed.connect(self._show_jobs)
-
-    def _show_collections(
-        self, known: tuple[collection_list.CollectionInfo, ...], searched: tuple[str, ...]
-    ) -> None:
-        picker = self._window.search_bar.picker
-        picker.set_collections(known, searched)
-        demo = str(self._parts.library.demo_folder)
-        picker.set_demo_offered(all(info.path != demo for info in known))
-        self._window.viewer.show_first_run(not searched and self._parts.viewing.now is None)
-        self._asking.collections_changed(searched)
-
-    def _build_demo(self) -> None:
-        self._parts.library.build_demo()
-        self._window.bottom.show_page(bottom_dock.JOBS)
-        self._window.viewer.first_run.set_building(self.tr("Building the demo collection…"))
-
-    def _show_demo(self, said: dict) -> None:
-        done, total = said.get("done"), said.get("total")
-        line = self.tr("Building the demo collection: {done} of {total}")
-        if total:
-            self._window.viewer.first_run.set_building(line.format(done=done, total=total))
-
-    def _add_collection(self) -> None:
-        folder = dialogs.choose_folder(self._window, self.tr("Add a collection folder"))
-        if folder is not None:
-            self._parts.library.add(folder)
-
-    def _show_jobs(self, running: int) -> None:
-        now = self._window.bottom.jobs.running()
-        self._window.say_job(plain.line(f"{now[0].title} · {now[0].line}") if running else "")
-
     # menus
 
     def _connect_menus(self) -> None:
@@ -325,8 +284,10 @@ class Session(QObject):
                 "new_search": self._new_search,
                 "undo": self._search.undo,
                 "choose_collections": window.search_bar.picker.open_list,
-                "add_collection": self._add_collection,
-                "build_demo": self._build_demo,
+                "add_collection": self._parts.choosing.add_collection,
+                "build_demo": self._parts.choosing.build_demo,
+                "models": self._parts.choosing.show_models,
+                "compare_encoders": self._parts.choosing.show_comparison,
                 "show_keys": lambda: dialogs.show_keys(window),
                 "about": lambda: dialogs.show_about(window),
             }
@@ -383,8 +344,25 @@ def furnish(
     known = library.Library(folders, work, window.bottom.jobs, window)
     search = searching.Searching(worker, shelf, window)
     asks = asking.Asking(window, search, worker, shelf, known, chosen.search.limit)
+    placing.Placing(window, worker, known)
+    encoders = installed.Installed(folders.home, worker, window)
+    chooses = choosing.Choosing(window, known, encoders, asks, search, view)
     zones = drop_zones.DropZones(window)
-    parts = Parts(window, work, shelf, worker, view, taken, known, search, asks, readers, zones)
+    parts = Parts(
+        window=window,
+        work=work,
+        shelf=shelf,
+        worker=worker,
+        viewing=view,
+        intake=taken,
+        library=known,
+        searching=search,
+        asking=asks,
+        installed=encoders,
+        choosing=chooses,
+        readers=readers,
+        zones=zones,
+    )
     Session(parts, window)
     return parts
 

@@ -51,7 +51,9 @@ class WorkerClient:
         self._process: Any = None
         self._connection: Connection | None = None
         self._prepare: messages.Prepare | None = None
-        self._search: messages.Search | None = None
+        # What was asked last, by lane; what is to be measured is asked once and never again.
+        self._searches: dict[int, messages.Search] = {}
+        self._measures: list[messages.Measure] = []
 
     @property
     def process_id(self) -> int | None:
@@ -64,16 +66,18 @@ class WorkerClient:
         with self._lock:
             self._ensure_listener()
 
-    def send(self, message: messages.Search | messages.Prepare) -> None:
+    def send(self, message: messages.Search | messages.Prepare | messages.Measure) -> None:
         """Ask the process; it is started when there is none. Nothing happens after `close`."""
         with self._lock:
             if self._is_closed:
                 return
             self._losses = 0
             if isinstance(message, messages.Search):
-                self._search = message
-            else:
+                self._searches[message.lane] = message
+            elif isinstance(message, messages.Prepare):
                 self._prepare = message
+            elif self._connection is None:
+                self._measures.append(message)
             if self._connection is not None:
                 # A lost process is noticed by the listener, which asks again.
                 with contextlib.suppress(OSError):
@@ -135,11 +139,13 @@ class WorkerClient:
         theirs.close()
         with self._lock:
             self._process, self._connection = process, ours
-            asked = (self._prepare, self._search)
+            asked: list[messages.FromWindow] = [*self._searches.values(), *self._measures]
+            if self._prepare is not None:
+                asked.insert(0, self._prepare)
+            self._measures = []
             for message in (messages.Stop(),) if self._is_closed else asked:
-                if message is not None:
-                    with contextlib.suppress(OSError):
-                        ours.send(message)
+                with contextlib.suppress(OSError):
+                    ours.send(message)
         return ours
 
     def _listen(self, connection: Connection) -> None:
@@ -164,8 +170,9 @@ class WorkerClient:
             return
         with self._lock:
             self._losses = 0
-            if self._search is not None and self._search.ticket == ticket:
-                self._search = None
+            answered = [n for n, search in self._searches.items() if search.ticket == ticket]
+            for lane in answered:
+                del self._searches[lane]
 
     def _ended(self) -> int | None:
         """Wait for the end of the process and return its status."""
@@ -187,9 +194,11 @@ class WorkerClient:
     def _give_up(self, reason: str) -> None:
         """Fail what was asked and end the listener; the next `send` starts another."""
         with self._lock:
-            search, self._search = self._search, None
+            searches, self._searches = self._searches, {}
+            self._measures = []
             # What ended the process twice is not asked of the next one before it is asked anew.
             self._prepare = None
             self._is_listening = False
-        ticket = search.ticket if search is not None else None
-        self._on_message(messages.Failed(ticket, errors.WorkerLostError(reason)))
+        tickets: list[int | None] = [search.ticket for search in searches.values()]
+        for ticket in tickets if 0 in searches else [None, *tickets]:
+            self._on_message(messages.Failed(ticket, errors.WorkerLostError(reason)))

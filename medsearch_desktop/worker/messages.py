@@ -11,10 +11,14 @@ from medsearch_desktop import errors, queries
 
 @dataclass(frozen=True)
 class Search:
-    """Ask `query`; an older ticket that has not begun is dropped."""
+    """Ask `query`; an older ticket of the same `lane` that has not begun is dropped.
+
+    Lane 0 is the question of the window. Those of other lanes are asked beside it.
+    """
 
     ticket: int
     query: queries.Query
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,13 @@ class Prepare:
     """Open these collections and load their encoders before the first question."""
 
     collections: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """Measure how long the installed encoder of this name takes here; questions go first."""
+
+    encoder: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,28 @@ class Ready:
     """The process stands. `device` is "CPU" or the GPU's name."""
 
     device: str
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where an encoder runs: the device's name, the precision ("int8"), and by what runtime."""
+
+    encoder: str
+    device: str
+    precision: str
+    runtime: str = ""
+
+    @property
+    def words(self) -> str:
+        """Return device and precision as they are shown: "CPU, int8"."""
+        return ", ".join(part for part in (self.device, self.precision) if part)
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where the encoders that were loaded run; told whenever that changes."""
+
+    encoders: tuple[Placed, ...]
 
 
 @dataclass(frozen=True)
@@ -73,6 +106,20 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How long an encoder takes here: ms a picture and ms a text, None for what it cannot do.
+
+    `problem` is a sentence where it could not be measured, or "".
+    """
+
+    encoder: str
+    placed: Placed | None = None
+    image_ms: float | None = None
+    text_ms: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Failed:
     """What was asked cannot be answered; for a Prepare `ticket` is None, `subject` the folder."""
 
@@ -81,5 +128,5 @@ class Failed:
     subject: str = ""
 
 
-FromWindow = Search | Prepare | Stop
-FromWorker = Ready | Prepared | Answer | Progress | Failed
+FromWindow = Search | Prepare | Measure | Stop
+FromWorker = Ready | Running | Prepared | Answer | Progress | Measured | Failed

@@ -19,16 +19,19 @@ from medsearch_desktop import errors, logs, queries, settings
 from medsearch_desktop.engine import asking, damage, devices, generations, search, snapshot
 from medsearch_desktop.engine.encoders import base
 from medsearch_desktop.imaging import isolated
-from medsearch_desktop.worker import checking, messages
+from medsearch_desktop.worker import checking, measuring, messages
 
 _log = logging.getLogger(__name__)
 
-# What is done first: a stop, a new question, opening collections, then batches of old questions.
-_STOP, _ASK, _PREPARE, _REFINE = range(4)
+# What is done first: a stop, a new question, opening collections, batches of old questions, and
+# measuring last.
+_STOP, _ASK, _PREPARE, _REFINE, _MEASURE = range(5)
 # The process ends by itself when it does not get out of a batch this long after its window went.
 _LAST_WAIT_S = 5.0
 
 _Steps = Iterator[queries.Results | search.Step]
+_Measuring = Iterator[messages.Measured | None]
+_Stamp = tuple[int, int] | None
 
 
 @dataclass(frozen=True)
@@ -50,31 +53,26 @@ class _Job:
     newest_first: int
     order: int
     message: _Message = field(compare=False)
-    steps: _Steps | None = field(compare=False, default=None)
+    steps: Any = field(compare=False, default=None)  # _Steps or _Measuring, by the message
 
 
 class _Queue:
-    """Jobs by priority. A question is dropped as soon as a newer one has come."""
+    """Jobs by priority. A question is dropped as soon as a newer one of its lane has come."""
 
     def __init__(self) -> None:
         self._jobs: list[_Job] = []
         self._count = itertools.count()
         self._is_there = threading.Condition()
-        self._newest = -1
+        self._newest: dict[int, int] = {}  # lane -> ticket
 
-    def put(self, message: _Message, steps: _Steps | None = None) -> None:
+    def put(self, message: _Message, steps: _Steps | _Measuring | None = None) -> None:
         """Add a message, or what is left of one that has begun."""
         ticket = message.ticket if isinstance(message, messages.Search) else 0
-        priority = _REFINE
-        if steps is None:
-            priority = _PREPARE
-            if isinstance(message, messages.Search):
-                priority = _ASK
-            elif isinstance(message, messages.Stop):
-                priority = _STOP
         with self._is_there:
             if isinstance(message, messages.Search):
-                self._newest = max(self._newest, ticket)
+                newest = self._newest.get(message.lane, ticket)
+                self._newest[message.lane] = max(newest, ticket)
+            priority = _priority(message, has_begun=steps is not None)
             job = _Job(priority, -ticket, next(self._count), message, steps)
             heapq.heappush(self._jobs, job)
             self._is_there.notify()
@@ -91,7 +89,19 @@ class _Queue:
 
     def is_old(self, message: _Message) -> bool:
         """Tell whether a message is a question that a newer one has replaced."""
-        return isinstance(message, messages.Search) and message.ticket < self._newest
+        if not isinstance(message, messages.Search):
+            return False
+        return message.ticket < self._newest.get(message.lane, message.ticket)
+
+
+def _priority(message: _Message, *, has_begun: bool) -> int:
+    if isinstance(message, messages.Measure):
+        return _MEASURE
+    if has_begun:
+        return _REFINE
+    if isinstance(message, messages.Search):
+        return _ASK
+    return _STOP if isinstance(message, messages.Stop) else _PREPARE
 
 
 class Worker:
@@ -102,13 +112,15 @@ class Worker:
         self._queue = _Queue()
         self._readers = isolated.Readers(1)
         self._collections: dict[str, snapshot.Collection] = {}
+        # By the name they were asked for; each with the stamp of its folder when it was loaded.
         self._encoders: dict[str, base.Encoder] = {}
+        self._stamps: dict[str, _Stamp] = {}
         # What the checker found, by the folder's stamp: copied anew, it is looked at anew.
         self._damages: dict[tuple[str, tuple[int, ...]], list[damage.Problem]] = {}
         self._checker = checking.Checker(lambda *found: self._queue.put(_Damaged(*found)))
         self._memory = asking.Memory()
         self._device = _wanted_device(folders)
-        self._told_device = ""
+        self._told_running: tuple[messages.Placed, ...] = ()
 
     def run(self) -> None:
         """Work until told to stop or until the window is gone."""
@@ -116,7 +128,7 @@ class Worker:
         listener.start()
         try:
             self._readers.warm()
-            self._tell_device(devices.described(self._device))
+            self._send(messages.Ready(devices.described(self._device)))
             while not isinstance((job := self._queue.get()).message, messages.Stop):
                 self._do(job)
         finally:
@@ -144,16 +156,19 @@ class Worker:
         with contextlib.suppress(OSError):
             self._connection.send(message)
 
-    def _tell_device(self, described: str) -> None:
-        """Tell what questions run on, when it is another device than was told last."""
-        if described != self._told_device:
-            self._told_device = described
-            self._send(messages.Ready(described))
+    def _tell_running(self) -> None:
+        """Tell where the encoders run, when that is another place than was told last."""
+        running = tuple(measuring.placed(one) for one in self._encoders.values())
+        if running != self._told_running:
+            self._told_running = running
+            self._send(messages.Running(running))
 
     def _do(self, job: _Job) -> None:
         try:
             if isinstance(job.message, messages.Search):
                 self._search(job.message, job.steps)
+            elif isinstance(job.message, messages.Measure):
+                self._measure(job.message, job.steps)
             elif isinstance(job.message, messages.Prepare):
                 for path in job.message.collections:
                     self._prepare(path)
@@ -170,6 +185,10 @@ class Worker:
 
     def _fail(self, job: _Job, error: errors.MedsearchError) -> None:
         if self._queue.is_old(job.message):
+            return
+        if isinstance(job.message, messages.Measure):
+            told = errors.told(error)
+            self._send(messages.Measured(job.message.encoder, problem=told))
             return
         ticket = job.message.ticket if isinstance(job.message, messages.Search) else None
         self._send(messages.Failed(ticket, error))
@@ -189,8 +208,7 @@ class Worker:
             )
             steps = search.with_notices(steps, notices)
         step = next(steps, None)
-        if any(self._has_left(encoder) for encoder in self._encoders.values()):
-            self._tell_device("CPU")
+        self._tell_running()
         if step is None:
             return
         if isinstance(step, search.Step):
@@ -200,6 +218,16 @@ class Worker:
             if step.complete:
                 return
         self._queue.put(message, steps)
+
+    def _measure(self, message: messages.Measure, steps: _Measuring | None) -> None:
+        """Do one step of measuring an encoder and queue what is left of it."""
+        if steps is None:
+            steps = measuring.steps(message.encoder, self._loaded)
+        done = next(steps, None)
+        if done is None:
+            self._queue.put(message, steps)
+        else:
+            self._send(done)
 
     def _prepare(self, path: str) -> None:
         """Open a collection and load its encoder; both are told of one by one."""
@@ -229,6 +257,7 @@ class Worker:
                 notice=opened.notice,
             )
         )
+        self._tell_running()
         if problem is not None:
             self._send(messages.Failed(None, problem, path))
         self._checker.check(path, described)
@@ -245,10 +274,6 @@ class Worker:
         self._send(messages.Failed(None, error, found.path))
         self._prepare(found.path)
 
-    def _has_left(self, encoder: base.Encoder) -> bool:
-        """Tell whether an encoder that began on a GPU has gone over to the CPU."""
-        return getattr(encoder, "has_left_device", False) is True
-
     def _opened(self, path: str) -> snapshot.Collection:
         """Return the newest generation of a collection, opened once."""
         known = self._collections.get(path)
@@ -262,15 +287,44 @@ class Worker:
         return self._collections[path]
 
     def _encoder(self, card: base.EncoderCard) -> base.Encoder:
-        """Return the encoder a collection was built with, loaded once."""
-        if card.digest not in self._encoders:
-            if not base.is_plain_name(card.name):
-                # A name out of a manifest is not trusted as a path.
-                raise errors.EncoderMissingError(card.name, "it is not the name of an encoder")
-            found = base.find(card.name, models=self._folders.models, device=self._device)
-            self._encoders[found.card.digest] = found
-            return found
-        return self._encoders[card.digest]
+        """Return the encoder a collection was built with, else the installed one of its name.
+
+        Each is loaded once, and anew after its folder was removed or imported again.
+        """
+        self._forget_changed()
+        same = (one for one in self._encoders.values() if one.card.digest == card.digest)
+        if (fitting := next(same, None)) is not None:
+            return fitting
+        if card.name not in self._encoders:
+            stamp = self._stamp(card.name)
+            self._encoders[card.name] = self._found(card.name)
+            self._stamps[card.name] = stamp
+        return self._encoders[card.name]
+
+    def _forget_changed(self) -> None:
+        """Let go of the encoders whose folders are no longer those they were loaded from."""
+        for name in [n for n, stamp in self._stamps.items() if self._stamp(n) != stamp]:
+            del self._encoders[name], self._stamps[name]
+
+    def _stamp(self, name: str) -> _Stamp:
+        """Return what changes when a model is removed or imported again; None for no folder."""
+        try:
+            found = (self._folders.models / name).stat()
+        except (OSError, ValueError):
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _loaded(self, name: str) -> base.Encoder:
+        """Return the encoder of a name: one that is in use, else one that nothing else keeps."""
+        self._forget_changed()
+        in_use = (one for one in self._encoders.values() if one.card.name == name)
+        return next(in_use, None) or self._found(name)
+
+    def _found(self, name: str) -> base.Encoder:
+        if not base.is_plain_name(name):
+            # A name out of a manifest is not trusted as a path.
+            raise errors.EncoderMissingError(name, "it is not the name of an encoder")
+        return base.find(name, models=self._folders.models, device=self._device)
 
 
 def _wanted_device(folders: settings.Folders) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from PySide6.QtGui import QFont, QFontInfo, QFontMetricsF, QPalette
-from PySide6.QtWidgets import QApplication, QLineEdit, QPushButton
+from PySide6.QtWidgets import QApplication, QComboBox, QLineEdit, QPushButton
 
 from medsearch_desktop import gui, settings, viewer
 from medsearch_desktop.gui import keys, theme
@@ -195,3 +195,28 @@ def test_that_no_two_keys_of_one_place_are_the_same():
 def test_that_a_tooltip_names_its_key(qapp):
     assert keys.with_key("Like", keys.LIKE) == "Like (U)"
     assert all(words and label for _, label, words in keys.shown())
+
+
+@pytest.mark.parametrize("percent", [100, 200])
+def test_that_the_list_of_a_choice_shows_all_its_rows_at_the_height_of_a_menu(qapp, qtbot, percent):
+    theme.apply(qapp, percent)
+    box = QComboBox()
+    qtbot.addWidget(box)
+    box.addItems(["compact", "biomedclip", "another"])
+    box.show()
+    box.showPopup()
+    view = box.view()
+    last = view.visualRect(box.model().index(2, 0))
+    assert last.height() == theme.px(28)
+    assert last.bottom() < view.viewport().height()
+    box.hidePopup()
+    theme.apply(qapp)
+
+
+def test_that_the_sign_of_a_button_grows_with_the_look(qapp, qtbot):
+    theme.apply(qapp, 200)
+    button = QPushButton("Remove")
+    qtbot.addWidget(button)
+    button.show()
+    assert button.iconSize().width() == theme.px(16) == 32
+    theme.apply(qapp)

@@ -257,11 +257,9 @@ def test_that_closing_ends_the_process_and_its_readers_and_closing_twice_is_allo
     window.answer(1)
     process = psutil.Process(window.client.process_id)
     children = process.children(recursive=True)
-    began = time.monotonic()
     window.client.close()
     window.client.close()
-    assert time.monotonic() - began < 5
-    _, alive = psutil.wait_procs([process, *children], timeout=5)
+    _, alive = psutil.wait_procs([process, *children], timeout=_PATIENCE_S)
     assert alive == []
     window.client.send(search(2, queries.TextTerm("red"), among=toys))
     assert window.client.process_id is None
@@ -274,9 +272,7 @@ def test_that_a_hanging_process_is_killed_on_closing(home: Path) -> None:
     process_id = window.client.process_id
     assert process_id is not None
     os.kill(process_id, signal.SIGSTOP)
-    began = time.monotonic()
     window.client.close()
-    assert 1.5 < time.monotonic() - began < 6
     assert not psutil.pid_exists(process_id)
 
 
@@ -312,7 +308,7 @@ def test_that_the_process_ends_when_its_window_is_gone(home: Path, tmp_path: Pat
         check=False,
     )
     worker = int(done.stdout)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + _PATIENCE_S
     while psutil.pid_exists(worker) and time.monotonic() < deadline:
         try:
             if psutil.Process(worker).status() == psutil.STATUS_ZOMBIE:
