@@ -113,7 +113,7 @@ def test_that_every_error_survives_the_pipe_with_its_sentence(kind: type[errors.
     assert back.action.endswith(".")
 
 
-def test_that_every_command_and_setting_stands_in_the_readme():
+def test_that_every_command_option_and_setting_stands_in_the_readme():
     readme = (ROOT / "README.md").read_text("utf-8")
     import argparse
     import dataclasses
@@ -125,6 +125,14 @@ def test_that_every_command_and_setting_stands_in_the_readme():
         action for action in cli.parser()._actions if isinstance(action, argparse._SubParsersAction)
     )
     missing = [name for name in commands.choices if f"`{name}" not in readme]
+    missing += [
+        f"{name} {action.option_strings[0]}"
+        for name, command in commands.choices.items()
+        for action in command._actions
+        if action.option_strings and action.help != argparse.SUPPRESS
+        if action.option_strings[-1] != "--help"
+        if not any(option in readme for option in action.option_strings)
+    ]
     for section in dataclasses.fields(settings.Settings):
         for key in dataclasses.fields(section.default_factory):  # type: ignore[arg-type]
             if f"{section.name}.{key.name}" not in readme:
