@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -256,3 +257,23 @@ class _Rows:
         self.begin(start, stop)
         self._begun = {place: made for place, made in self._begun.items() if place >= start}
         return np.stack([self._begun[place].result() for place in range(start, stop)])
+
+
+class Batched:
+    """What encoders share whose networks a Batcher runs: `_batcher`, and a `_card` to fill in."""
+
+    _batcher: Batcher
+    _card: base.EncoderCard
+
+    @property
+    def card(self) -> base.EncoderCard:
+        device, precision = str(self._batcher.device), self._batcher.precision
+        return dataclasses.replace(self._card, device=device, precision=precision, runtime="torch")
+
+    @property
+    def notices(self) -> list[str]:
+        return self._batcher.notices
+
+    @property
+    def has_left_device(self) -> bool:
+        return self._batcher.has_left_device

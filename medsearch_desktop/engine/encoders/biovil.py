@@ -52,7 +52,7 @@ _LIMITS = (
 )
 
 
-class BioVil:
+class BioVil(batching.Batched):
     """The image tower of BioViL or BioViL-T and the text tower CXR-BERT, by torch.
 
     The folder holds `image.safetensors`, `text.safetensors`, the `config.json`
@@ -67,7 +67,6 @@ class BioVil:
         self._name = described.name
         parts = _Parts.read(folder, self._name)
         self._batcher = batching.Batcher(self._name, device, precision, _CPU_BATCH, _GPU_BATCH)
-        self.notices = self._batcher.notices
         self._image, self._text, has_missing = self._networks(parts)
         self._framing = cropping.Framing(_SIDE_OF_T if has_missing else _SIDE, _SHORTER, "bilinear")
         source = _REPOSITORIES[_IMAGES_OF_T if has_missing else _IMAGES]
@@ -117,17 +116,6 @@ class BioVil:
                 "models",
             )
         return int(widths[0])
-
-    @property
-    def card(self) -> base.EncoderCard:
-        batcher = self._batcher
-        return dataclasses.replace(
-            self._card, device=str(batcher.device), precision=batcher.precision
-        )
-
-    @property
-    def has_left_device(self) -> bool:
-        return self._batcher.has_left_device
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, d), unit length, for uint8 (n, h, w, 3)."""

@@ -264,8 +264,7 @@ def verified(folder: Path) -> dict[str, str]:
         if file not in sums:
             raise errors.WeightsMissingError(name, f"{SUMS} does not name {file}")
         try:
-            with (folder / file).open("rb") as stream:
-                seen = hashlib.file_digest(stream, "sha256").hexdigest()
+            seen = folders.sha256(folder / file)
         except OSError as error:
             raise errors.WeightsMissingError(name, f"{file} is missing") from error
         if seen != sums[file]:

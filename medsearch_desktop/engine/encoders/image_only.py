@@ -88,7 +88,7 @@ _CLASSIFIERS = ("head.", "head_dist.", "fc.", "classifier.", "last_linear.")
 _POOLS = ("cls", "mean")
 
 
-class ImageOnly:
+class ImageOnly(batching.Batched):
     """A network that sees and does not read: it finds pictures by pictures.
 
     The folder holds `config.json` as timm or transformers publish it,
@@ -107,7 +107,6 @@ class ImageOnly:
             recipe, weights = _read(folder, self._name, about.get("pool"))
             self._framing = recipe.framing
             self._batcher = batching.Batcher(self._name, device, precision, _CPU_BATCH, _GPU_BATCH)
-            self.notices = self._batcher.notices
             self._call = self._network(recipe, weights)
             self._card = _card(about, self._name, recipe, weights)
 
@@ -120,17 +119,6 @@ class ImageOnly:
         network = fitting.fitted(recipe.built, given, weights.name, self._name)
         placed = self._batcher.placed(network)
         return lambda pixels: recipe.pooled(placed, pixels)
-
-    @property
-    def card(self) -> base.EncoderCard:
-        batcher = self._batcher
-        return dataclasses.replace(
-            self._card, device=str(batcher.device), precision=batcher.precision
-        )
-
-    @property
-    def has_left_device(self) -> bool:
-        return self._batcher.has_left_device
 
     def encode_images(self, images: np.ndarray) -> np.ndarray:
         """Return float32 (n, d), unit length, for uint8 (n, h, w, 3)."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def load(folder: Path, *, device: str = "auto", precision: str = "auto") -> base
     return encoder
 
 
-class OpenClip:
+class OpenClip(batching.Batched):
     """A contrastive image-text model of the open_clip family, run by torch.
 
     The folder holds `open_clip_config.json` and one `.safetensors` file as
@@ -87,19 +86,6 @@ class OpenClip:
         self._model, self._tokenizer = self._loaded(parts)
         self._pad = self._trimmed_pad(parts)
         self._card = openclip_folder.card(parts, dict(described.about))
-
-    @property
-    def card(self) -> base.EncoderCard:
-        device, precision = str(self._batcher.device), self._batcher.precision
-        return dataclasses.replace(self._card, device=device, precision=precision, runtime="torch")
-
-    @property
-    def notices(self) -> list[str]:
-        return self._batcher.notices
-
-    @property
-    def has_left_device(self) -> bool:
-        return self._batcher.has_left_device
 
     @property
     def towers(self) -> Towers:
